@@ -1,0 +1,32 @@
+"""Architectures. One file per family, found by its name; each has `MODEL_TYPES` and `build(checkpoint) -> Graph`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+from snngen.converters.checkpoint import Checkpoint
+from snngen.converters.graph import Graph
+from snngen.errors import UnsupportedError
+
+
+def families() -> dict[str, ModuleType]:
+    """The families, by name."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+
+
+def build(checkpoint: Checkpoint) -> Graph:
+    """The float graph of a checkpoint.
+
+    raises: UnsupportedError for an architecture that no family knows; what the family's `build` raises.
+    """
+    model_type = checkpoint.config.get("model_type")
+    known = families()
+    for family in known.values():
+        if model_type in family.MODEL_TYPES:
+            graph: Graph = family.build(checkpoint)
+            return graph
+    types = sorted(name for family in known.values() for name in family.MODEL_TYPES)
+    raise UnsupportedError(f"{checkpoint.source}: model_type", repr(model_type), "one of " + ", ".join(types))

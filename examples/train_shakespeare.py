@@ -1,0 +1,314 @@
+"""Train the small LLaMA that ships with snngen, from a text file.
+
+A byte-level LLaMA (RMSNorm, rotary positions, grouped queries, SwiGLU, tied head) is trained on the first
+90 % of the corpus and validated on the last 10 %. The result is a Hugging Face directory (``config.json``,
+``model.safetensors``, ``tokenizer.json``, ``training.json``) that ``snngen convert`` reads:
+
+    python examples/train_shakespeare.py --corpus tinyshakespeare.txt --out shakespeare
+    snngen convert shakespeare shakespeare.h5 --calibrate tinyshakespeare.txt
+
+Needs the extra ``torch``. Training stops and goes on: run the same command again and it resumes from the last
+checkpoint in the output folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of a LLaMA, under Hugging Face's names."""
+
+    vocab_size: int = 256
+    hidden_size: int = 192
+    intermediate_size: int = 512
+    num_hidden_layers: int = 6
+    num_attention_heads: int = 6
+    num_key_value_heads: int = 3
+    max_position_embeddings: int = 256
+    rope_theta: float = 10000.0
+    rms_norm_eps: float = 1e-5
+
+    @property
+    def head_dim(self) -> int:
+        return self.hidden_size // self.num_attention_heads
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary positions in Hugging Face's layout: channel i turns with channel i + head_dim / 2."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+class Attention(nn.Module):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        keys = shape.num_key_value_heads * shape.head_dim
+        self.q_proj = nn.Linear(shape.hidden_size, shape.hidden_size, bias=False)
+        self.k_proj = nn.Linear(shape.hidden_size, keys, bias=False)
+        self.v_proj = nn.Linear(shape.hidden_size, keys, bias=False)
+        self.o_proj = nn.Linear(shape.hidden_size, shape.hidden_size, bias=False)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        batch, length, _ = x.shape
+        shape = self.shape
+
+        def heads(values: Tensor, count: int) -> Tensor:
+            return values.view(batch, length, count, shape.head_dim).transpose(1, 2)
+
+        query = rotate(heads(self.q_proj(x), shape.num_attention_heads), cos, sin)
+        key = rotate(heads(self.k_proj(x), shape.num_key_value_heads), cos, sin)
+        value = heads(self.v_proj(x), shape.num_key_value_heads)
+        groups = shape.num_attention_heads // shape.num_key_value_heads
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        return self.o_proj(mixed.transpose(1, 2).reshape(batch, length, -1))
+
+
+class FeedForward(nn.Module):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(shape.hidden_size, shape.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(shape.hidden_size, shape.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(shape.intermediate_size, shape.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Block(nn.Module):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
+        self.self_attn = Attention(shape)
+        self.post_attention_layernorm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
+        self.mlp = FeedForward(shape)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, dropout: float) -> Tensor:
+        mixed = self.self_attn(self.input_layernorm(x), cos, sin)
+        x = x + F.dropout(mixed, dropout, self.training)
+        fed = self.mlp(self.post_attention_layernorm(x))
+        return x + F.dropout(fed, dropout, self.training)
+
+
+class Llama(nn.Module):
+    """A LLaMA whose parameter names are Hugging Face's, so that its state is a valid checkpoint."""
+
+    def __init__(self, shape: Shape, dropout: float) -> None:
+        super().__init__()
+        self.shape, self.dropout = shape, dropout
+        self.embed_tokens = nn.Embedding(shape.vocab_size, shape.hidden_size)
+        self.layers = nn.ModuleList(Block(shape) for _ in range(shape.num_hidden_layers))
+        self.norm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
+        exponent = torch.arange(0, shape.head_dim, 2) / shape.head_dim
+        angles = torch.outer(torch.arange(shape.max_position_embeddings), shape.rope_theta**-exponent)
+        angles = torch.cat((angles, angles), dim=-1)
+        self.register_buffer("cos", angles.cos(), persistent=False)
+        self.register_buffer("sin", angles.sin(), persistent=False)
+        for name, weight in self.named_parameters():
+            if weight.ndim == 2:
+                residual = name.endswith(("o_proj.weight", "down_proj.weight"))
+                spread = 0.02 / math.sqrt(2 * shape.num_hidden_layers) if residual else 0.02
+                nn.init.normal_(weight, std=spread)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        length = tokens.shape[1]
+        x = F.dropout(self.embed_tokens(tokens), self.dropout, self.training)
+        for block in self.layers:
+            x = block(x, self.cos[:length].to(x.dtype), self.sin[:length].to(x.dtype), self.dropout)
+        return F.linear(self.norm(x), self.embed_tokens.weight)
+
+
+def byte_tokenizer() -> Tokenizer:
+    """A tokenizer whose token number is the byte itself."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]  # as GPT-2 spells bytes
+    spelling = {byte: chr(byte) for byte in printable}
+    for byte in range(256):
+        spelling.setdefault(byte, chr(256 + len(spelling) - len(printable)))
+    tokenizer = Tokenizer(models.BPE(vocab={spelling[byte]: byte for byte in range(256)}, merges=[]))
+    split = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
+    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+@torch.no_grad()
+def loss_over(model: Llama, tokens: Tensor, stride: int) -> float:
+    """Mean cross-entropy in nats per byte over the whole of `tokens`, in windows of the model's context.
+
+    Every byte but the first is predicted once; each has at least `context - stride` bytes before it,
+    except those of the first window.
+    """
+    model.eval()
+    context = model.shape.max_position_embeddings
+    device = next(model.parameters()).device
+    total, count = 0.0, 0
+    for start in range(0, len(tokens) - 1, stride):
+        window = tokens[start : start + context + 1].long().to(device)[None]
+        logits = model(window[:, :-1]).float()
+        fresh = logits.shape[1] if start == 0 else logits.shape[1] - (context - stride)
+        if fresh <= 0:
+            break
+        part = F.cross_entropy(logits[0, -fresh:], window[0, -fresh:], reduction="sum")
+        total, count = total + float(part), count + fresh
+    model.train()
+    return total / count
+
+
+def optimizers(model: Llama, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the blocks (few outliers, so they quantize well), AdamW for the rest."""
+    matrices = [w for name, w in model.named_parameters() if w.ndim == 2 and "embed" not in name]
+    others = [w for name, w in model.named_parameters() if w.ndim != 2 or "embed" in name]
+    return [
+        torch.optim.Muon(matrices, lr=rate, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.95), weight_decay=0.0),
+    ]
+
+
+def write_aside(path: Path, write: object) -> None:
+    """Write to a temporary name, then rename: a file is either whole or absent."""
+    aside = path.with_name(path.name + ".part")
+    write(aside)  # type: ignore[operator]
+    os.replace(aside, path)
+
+
+def train(options: argparse.Namespace) -> None:
+    corpus = options.corpus.read_bytes()
+    data = torch.frombuffer(bytearray(corpus), dtype=torch.uint8)
+    border = int(0.9 * len(data))
+    training, validation = data[:border], data[border:]
+    shape = Shape()
+    device = torch.device(options.device)
+    torch.manual_seed(options.seed)
+    model = Llama(shape, options.dropout).to(device)
+    steppers = optimizers(model, options.rate)
+    generator = torch.Generator().manual_seed(options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    checkpoint = options.out / "checkpoint.pt"
+    first, history, spent = 0, [], 0.0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        model.load_state_dict(saved["model"])
+        for stepper, state in zip(steppers, saved["optimizers"], strict=True):
+            stepper.load_state_dict(state)
+        generator.set_state(saved["generator"].cpu())
+        first, history, spent = saved["step"], saved["history"], saved["seconds"]
+        print(f"resuming at step {first}")
+    size = sum(weight.numel() for weight in model.parameters())
+    print(f"{size:,} parameters, {len(training):,} training bytes, {len(validation):,} validation bytes")
+
+    context, started = shape.max_position_embeddings, time.monotonic()
+    for step in range(first, options.steps):
+        warm = min(1.0, (step + 1) / options.warmup)
+        cool = min(1.0, (options.steps - step) / (options.cooldown * options.steps))
+        for stepper in steppers:
+            for group in stepper.param_groups:
+                group["lr"] = options.rate * warm * cool
+        starts = torch.randint(len(training) - context - 1, (options.batch,), generator=generator)
+        batch = torch.stack([training[s : s + context + 1] for s in starts]).long().to(device)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            logits = model(batch[:, :-1])
+        loss = F.cross_entropy(logits.float().flatten(0, 1), batch[:, 1:].flatten())
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for stepper in steppers:
+            stepper.step()
+            stepper.zero_grad(set_to_none=True)
+        done = step + 1
+        if done % options.report == 0 or done == options.steps:
+            seconds = spent + time.monotonic() - started
+            sample = loss_over(model, validation[: 64 * context], context)
+            history.append([done, loss.item(), sample])
+            left = seconds / done * (options.steps - done)
+            print(
+                f"step {done}/{options.steps}  training {loss.item():.4f}  validation {sample:.4f}  "
+                f"{seconds:.0f} s, {left:.0f} s left",
+                flush=True,
+            )
+            state = {
+                "model": model.state_dict(),
+                "optimizers": [stepper.state_dict() for stepper in steppers],
+                "generator": generator.get_state(),
+                "step": done,
+                "history": history,
+                "seconds": seconds,
+            }
+            write_aside(checkpoint, lambda path, state=state: torch.save(state, path))
+
+    final = loss_over(model, validation, context // 2)
+    print(f"validation over the last 10 %: {final:.4f} nats per byte")
+    weights = {f"model.{name}": weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()}
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_act": "silu",
+        "tie_word_embeddings": True,
+        "attention_bias": False,
+        "mlp_bias": False,
+        "bos_token_id": None,
+        "eos_token_id": None,
+        **asdict(shape),
+    }
+    record = {
+        "corpus_sha256": hashlib.sha256(corpus).hexdigest(),
+        "corpus_bytes": len(corpus),
+        "training_bytes": len(training),
+        "parameters": size,
+        "steps": options.steps,
+        "batch": options.batch,
+        "rate": options.rate,
+        "dropout": options.dropout,
+        "seed": options.seed,
+        "validation_nats_per_byte": final,
+        "history": history,
+    }
+    write_aside(options.out / "model.safetensors", lambda path: save_file(weights, path))
+    write_aside(options.out / "config.json", lambda path: path.write_text(json.dumps(config, indent=2)))
+    write_aside(options.out / "tokenizer.json", lambda path: byte_tokenizer().save(str(path)))
+    write_aside(options.out / "training.json", lambda path: path.write_text(json.dumps(record, indent=2)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", type=Path, required=True, help="a text file")
+    parser.add_argument("--out", type=Path, required=True, help="the folder that receives the model")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--batch", type=int, default=32, help="sequences of 256 bytes per step")
+    parser.add_argument("--rate", type=float, default=3e-3, help="peak learning rate")
+    parser.add_argument("--warmup", type=int, default=50, help="steps of linear warm-up")
+    parser.add_argument("--cooldown", type=float, default=0.6, help="share of the steps that cool down to zero")
+    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--report", type=int, default=50, help="steps between reports and checkpoints")
+    parser.add_argument("--seed", type=int, default=1)
+    train(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()

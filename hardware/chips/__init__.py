@@ -1,0 +1,1 @@
+"""Chips: one file per chip, found by its name; each holds sourced numbers in `CHIP`."""

@@ -1,0 +1,1 @@
+"""Engines: how a network is run. One file per engine."""

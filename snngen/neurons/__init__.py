@@ -1,0 +1,82 @@
+"""Neuron models: what a population does with the drive that reaches it. One file per model.
+
+A neuron is a frozen dataclass. Its `reference` is the specification in plain NumPy; its `opcode` and
+`constants` are what the settled kernel (`snngen/kernels/settled.py`) runs. Models are found by file name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from snngen.errors import FormatError
+from snngen.integers import IntArray
+
+
+class Neuron(ABC):
+    """The base of all neuron models.
+
+    operands: the names of the inputs that are kept apart (ports); a projection ends in one of them.
+    opcode: the branch of the settled kernel that settles this model.
+    wide: True where the output is a potential of up to 32 bits and not a code of `low..high`.
+    """
+
+    operands: ClassVar[tuple[str, ...]] = ("drive",)
+    opcode: ClassVar[int]
+    wide: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Number of neurons."""
+
+    @property
+    @abstractmethod
+    def range(self) -> tuple[int, int]:
+        """Lowest and highest output."""
+
+    @abstractmethod
+    def reference(self, *drives: IntArray) -> IntArray:
+        """Output of every neuron once its inputs are quiet.
+
+        drives: one (tokens, size) int64 array per operand.
+        returns: (tokens, size) int64 codes, or potentials where the model is `wide`.
+        """
+
+    @abstractmethod
+    def constants(self) -> list[int | IntArray]:
+        """What the kernel needs, in the order in which its branch reads it: scalars first, then arrays."""
+
+    def check_operands(self, bounds: tuple[int, ...]) -> None:  # noqa: B027
+        """Refuse drives that the model cannot take; bounds: the largest magnitude per operand."""
+
+    @property
+    def kind(self) -> str:
+        """The name of the file that defines the model."""
+        return type(self).__module__.rsplit(".", 1)[-1]
+
+    @property
+    def bits(self) -> int:
+        """Bits of the magnitude of the largest output."""
+        low, high = self.range
+        return max(abs(low), abs(high)).bit_length()
+
+
+def kinds() -> list[str]:
+    """Names of all neuron models, one per file of this folder."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def by_kind(kind: str) -> type[Neuron]:
+    """The neuron model that the file `kind` defines."""
+    if kind not in kinds():
+        raise FormatError("neuron", repr(kind), "one of " + ", ".join(kinds()))
+    module = importlib.import_module(f"{__name__}.{kind}")
+    (model,) = (
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Neuron) and value.__module__ == module.__name__
+    )
+    return model

@@ -1,0 +1,76 @@
+"""Softmax: attention probabilities as codes, by a table of powers of two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from snngen.errors import NetworkError
+from snngen.integers import IntArray, checked, divide_rounding
+from snngen.kernels import settled
+from snngen.neurons import Neuron
+
+TABLE_BITS = 10
+SHIFT = 24
+
+
+def power_table() -> IntArray:
+    """(1024,) int64: round(2**16 * 2**(-f / 1024)), 16-bit fractional powers of two."""
+    return np.rint(2.0**16 * 2.0 ** (-np.arange(2**TABLE_BITS) / 2**TABLE_BITS)).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Softmax(Neuron):
+    """code[h, t] = floor((high * e[h, t] + z[h] // 2) / z[h]), z[h] = sum over t of e[h, t], over the keys written.
+
+    x = ((max over t of drive[h, t]) - drive[h, t]) * multiplier[h] >> 24, in units of 2**-10 octaves
+    e = table[x mod 1024] >> (x div 1024), table[f] = round(2**16 * 2**(-f / 1024)), 0 from 17 octaves down
+
+    multiplier: (heads,) int64 = round(log2(e) * score scale * 2**34), score scale = worth of one unit of drive.
+    context: keys that fit; the population has heads * context neurons, row by row.
+    high: the code of probability 1.
+    """
+
+    multiplier: IntArray
+    context: int
+    high: int
+
+    opcode = settled.SOFTMAX
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "multiplier", checked(self.multiplier, np.int64, "Softmax.multiplier"))
+        if self.multiplier.size == 0 or self.multiplier.min() < 0 or self.multiplier.max() >= 2**31:
+            raise NetworkError("Softmax.multiplier", "values outside 0..2**31-1", "a product with a drive in int64")
+        if not 1 <= self.context <= 2**24 or not 1 <= self.high <= 2**15:
+            raise NetworkError(
+                "Softmax", f"context {self.context}, high {self.high}", "context in 1..2**24, high in 1..2**15"
+            )
+
+    @property
+    def heads(self) -> int:
+        return int(self.multiplier.size)
+
+    @property
+    def size(self) -> int:
+        return self.heads * self.context
+
+    @property
+    def range(self) -> tuple[int, int]:
+        return 0, self.high
+
+    def reference(self, *drives: IntArray) -> IntArray:
+        (drive,) = drives
+        tokens = drive.shape[0]
+        scores = drive.reshape(tokens, self.heads, self.context)
+        written = np.arange(self.context) <= np.arange(tokens)[:, None, None]
+        top = np.where(written, scores, np.iinfo(np.int64).min).max(axis=-1, keepdims=True)
+        below = np.where(written, top - scores, 0)
+        x = (below * self.multiplier[:, None]) >> SHIFT
+        fraction = power_table()[x & (2**TABLE_BITS - 1)]
+        power = np.where(written, fraction >> np.minimum(x >> TABLE_BITS, 17), 0)
+        total = power.sum(axis=-1, keepdims=True)
+        return divide_rounding(self.high * power, total).reshape(tokens, self.size)
+
+    def constants(self) -> list[int | IntArray]:
+        return [self.high, self.heads, self.context, SHIFT, TABLE_BITS, self.multiplier, power_table()]
