@@ -46,7 +46,7 @@ class Embedding(Operation):
     weight: Floats
 
     def run(self, inputs: list[Floats], start: int, memory: Cache) -> Floats:
-        return self.weight[inputs[0].astype(np.int64)]
+        return np.asarray(self.weight[inputs[0].astype(np.int64)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class Linear(Operation):
     bias: Floats | None = None
 
     def run(self, inputs: list[Floats], start: int, memory: Cache) -> Floats:
-        product = inputs[0] @ self.weight.T
+        product: Floats = inputs[0] @ self.weight.T
         return product if self.bias is None else product + self.bias
 
 
@@ -185,12 +185,13 @@ class Graph:
         tokens: npt.NDArray[np.integer[Any]],
         start: int = 0,
         cache: Cache | None = None,
-        observe: Callable[[str, Floats], None] | None = None,
+        transform: Callable[[str, Floats], Floats] | None = None,
     ) -> Floats:
         """(batch, tokens, vocabulary) float32 logits.
 
         tokens: (batch, tokens) integers. start: position of the first. cache: pass the same dict for each piece of a
-        sequence. observe: is shown every value as it comes; values are dropped after their last use.
+        sequence. transform: is shown every value as it comes and returns the one to go on with; values are dropped
+        after their last use.
         raises: CapacityError beyond the context.
         """
         if start + tokens.shape[1] > self.context:
@@ -199,11 +200,9 @@ class Graph:
         last = {name: index for index, node in enumerate(self.nodes) for name in node.inputs}
         values: dict[str, Any] = {"tokens": tokens}
         for index, node in enumerate(self.nodes):
-            value = node.operation.run(
-                [values[name] for name in node.inputs], start, cache.setdefault(node.name, {})
-            )
-            if observe is not None:
-                observe(node.name, value)
+            value = node.operation.run([values[name] for name in node.inputs], start, cache.setdefault(node.name, {}))
+            if transform is not None:
+                value = transform(node.name, value)
             values[node.name] = value
             for name in node.inputs:
                 if last[name] == index:

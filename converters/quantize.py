@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snngen.converters import graph as floats
+from snngen.converters.calibrate import WIDE_ROLES, Ranges, calibrate, role
 from snngen.converters.graph import Floats, Graph, Node
 from snngen.errors import PromptError, UnsupportedError
 from snngen.integers import INT32_MAX
@@ -22,9 +23,10 @@ from snngen.network import Network, Population, Projection
 from snngen.neurons.accumulator import Accumulator
 from snngen.neurons.gate import Gate
 from snngen.neurons.rms_norm import FRACTION_BITS, RMSNorm
-from snngen.neurons.softmax import SHIFT, TABLE_BITS, Softmax
+from snngen.neurons.softmax import SHIFT, Softmax
 from snngen.neurons.source import Source
 from snngen.neurons.threshold import Threshold
+from snngen.powers import TABLE_BITS
 from snngen.synapses.dense import Dense
 from snngen.synapses.key_memory import KeyMemory
 from snngen.synapses.one_to_one import OneToOne
@@ -35,7 +37,6 @@ Doubles = npt.NDArray[np.float64]
 
 STREAM_PEAK = 2**21  # calibrated peak of the residual stream, a quarter of the 24 bits that a norm reads
 TABLE_PEAK = 2**14  # largest entry of a pointwise table
-RATIOS = np.linspace(0.3, 1.0, 29)  # shares of the maximum that the clipping search tries
 
 
 @dataclass(frozen=True)
@@ -45,22 +46,18 @@ class Settings:
     weight_bits: of constant weights, 2..8. activation_bits: of codes that pass weights, 2..8.
     wide_bits: of codes that pass no weight (queries and keys before they turn, gates before their product).
     probability_bits: of attention probabilities, unsigned.
-    smoothing: 0..1, how far the scales of a norm's channels follow each channel (1) instead of the largest (0).
     """
 
     weight_bits: int = 8
     activation_bits: int = 8
     wide_bits: int = 11
     probability_bits: int = 8
-    smoothing: float = 1.0
 
     def __post_init__(self) -> None:
         limits = {"weight_bits": (2, 8), "activation_bits": (2, 8), "wide_bits": (2, 12), "probability_bits": (2, 12)}
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
                 raise UnsupportedError(f"Settings.{name}", str(getattr(self, name)), f"{low}..{high}")
-        if not 0 <= self.smoothing <= 1:
-            raise UnsupportedError("Settings.smoothing", str(self.smoothing), "0..1")
 
     @property
     def weight_high(self) -> int:
@@ -92,7 +89,7 @@ def quantize(
     """Turn a float graph into a spiking network.
 
     calibration: (sequences, tokens) token numbers on which the scales are chosen.
-    progress: is told (nodes done, nodes in all).
+    progress: is told (calibration trials done, trials in all).
     raises: UnsupportedError with every operation that cannot be carried; PromptError for unusable calibration.
     """
     settings = Settings() if settings is None else settings
@@ -101,67 +98,42 @@ def quantize(
         raise PromptError("calibration", f"shape {tokens.shape}", f"(sequences, up to {graph.context} tokens)")
     if not 0 <= tokens.min() <= tokens.max() < graph.vocabulary:
         raise PromptError("calibration", f"tokens {tokens.min()}..{tokens.max()}", f"0..{graph.vocabulary - 1}")
-    builder = _Builder(graph, observe(graph, tokens), settings)
-    for done, node in enumerate(graph.nodes):
+    builder = _Builder(graph, calibrate(graph, tokens, settings.high, progress), settings)
+    for node in graph.nodes:
         builder.add(node.operation, node)
-        if progress is not None:
-            progress(done + 1, len(graph.nodes))
     return builder.network(tokens)
-
-
-def observe(graph: Graph, tokens: npt.NDArray[np.integer[Any]], rows: int = 1024) -> dict[str, Floats]:
-    """(rows, channels) values of every node on the calibration tokens, at most `rows` of them, evenly spread."""
-    samples: dict[str, Floats] = {}
-
-    def keep(name: str, value: Floats) -> None:
-        flat = value.reshape(-1, value.shape[-1])
-        chosen = np.unique(np.linspace(0, len(flat) - 1, min(rows, len(flat))).astype(np.int64))
-        samples[name] = flat[chosen]
-
-    graph.run(tokens, observe=keep)
-    return samples
-
-
-def clipped_scale(samples: Floats, high: int, shared: int = 1, value: Callable[[Doubles], Doubles] | None = None) -> Doubles:
-    """(channels,) scale of codes -high..high with the least squared error, clipping what is rare.
-
-    shared: channels that share a scale; they stand side by side. value: compare value(x) and not x itself.
-    """
-    x = samples.astype(np.float64).reshape(len(samples), -1, shared)
-    peak = np.abs(x).max(axis=(0, 2))
-    peak = np.where(peak > 0, peak, np.max(peak, initial=0.0) * 1e-3 + 1e-12)
-    target = x if value is None else value(x)
-    best, least = peak / high, np.full(peak.shape, np.inf)
-    for ratio in RATIOS:
-        scale = ratio * peak / high
-        code = np.clip(np.rint(x / scale[:, None]), -high, high) * scale[:, None]
-        error = ((target - (code if value is None else value(code))) ** 2).sum(axis=(0, 2))
-        best, least = np.where(error < least, scale, best), np.minimum(error, least)
-    return best.repeat(shared)
 
 
 class _Builder:
     """Collects populations and projections while it walks the graph."""
 
-    def __init__(self, graph: Graph, samples: dict[str, Floats], settings: Settings) -> None:
-        self.graph, self.samples, self.settings = graph, samples, settings
+    def __init__(self, graph: Graph, ranges: Ranges, settings: Settings) -> None:
+        self.graph, self.ranges, self.settings = graph, ranges, settings
         self.populations: list[Population] = [Population("token", Source(graph.vocabulary))]
         self.projections: list[Projection] = []
         self.signals: dict[str, Signal] = {"tokens": Signal("token", np.ones(graph.vocabulary))}
         self.deferred: dict[str, Node] = {}  # linear nodes that drive the residual stream directly
         stream = [node.name for node in graph.nodes if isinstance(node.operation, floats.Add | floats.Embedding)]
-        peak = max((float(np.abs(samples[name]).max()) for name in stream), default=1.0)
+        peak = max((float(ranges.peaks[name].max()) for name in stream), default=1.0)
         self.grid = peak / STREAM_PEAK  # worth of one unit of the residual stream
 
     def network(self, tokens: npt.NDArray[np.integer[Any]]) -> Network:
         graph = self.graph
         provenance = {
-            **graph.provenance, "quantizer": asdict(self.settings), "calibration_tokens": int(tokens.size),
+            **graph.provenance,
+            "quantizer": asdict(self.settings),
+            "calibration_tokens": int(tokens.size),
+            "ranges": {kind: list(choice) for kind, choice in self.ranges.choices.items()},
             "notes": list(graph.notes),
         }
         return Network(
-            tuple(self.populations), tuple(self.projections), output=self.signals[graph.nodes[-1].name].population,
-            tokenizer=graph.tokenizer, begin=graph.begin, end=graph.end, provenance=provenance,
+            tuple(self.populations),
+            tuple(self.projections),
+            output=self.signals[graph.nodes[-1].name].population,
+            tokenizer=graph.tokenizer,
+            begin=graph.begin,
+            end=graph.end,
+            provenance=provenance,
         )
 
     @singledispatchmethod
@@ -194,19 +166,10 @@ class _Builder:
         self._project(node.inputs[0], node.name, self._onto_grid(operation.weight, signal.scale, grid))
 
     def _add_codes(self, operation: floats.Linear, node: Node) -> None:
-        readers = [reader.operation for reader in self.graph.consumers(node.name)]
-        settings, samples = self.settings, self.samples[node.name]
-        high = settings.high
-        if all(isinstance(reader, floats.Rotary | floats.Gate) for reader in readers):
-            high = settings.wide_high
-        reader = self.graph.consumers(node.name)[0]
-        if isinstance(reader.operation, floats.Rotary):
-            scale = self._turning_scale(node, reader)
-        elif isinstance(reader.operation, floats.Gate) and reader.inputs[0] == node.name:
-            activation = floats.ACTIVATIONS[reader.operation.activation]
-            scale = clipped_scale(samples, high, samples.shape[1], value=activation)
-        else:
-            scale = clipped_scale(samples, high)
+        settings = self.settings
+        kind = role(self.graph, node)
+        high = settings.wide_high if kind in WIDE_ROLES else settings.high
+        scale = self.ranges.range(node) / high
         signal = self.signals[node.inputs[0]]
         folded = operation.weight.astype(np.float64) * signal.scale
         peak = np.maximum(np.abs(folded).max(axis=1), 1e-30)
@@ -221,8 +184,7 @@ class _Builder:
     @add.register
     def _(self, operation: floats.RMSNorm, node: Node) -> None:
         settings = self.settings
-        own = clipped_scale(self.samples[node.name], settings.high)
-        scale = own**settings.smoothing * own.max() ** (1 - settings.smoothing)
+        scale = self._code_scale(node)
         gain = np.rint(operation.weight.astype(np.float64) / scale * 2**FRACTION_BITS).astype(np.int64)
         epsilon = int(np.rint(operation.epsilon / self.grid**2 * 4.0**FRACTION_BITS))
         self._populate(node, RMSNorm(gain, epsilon, -settings.high, settings.high), scale)
@@ -232,43 +194,15 @@ class _Builder:
     def _(self, operation: floats.Rotary, node: Node) -> None:
         angles = operation.angles(0, self.graph.context)
         cosine, sine = (np.rint(turn(angles) * UNIT).astype(np.int32) for turn in (np.cos, np.sin))
-        before = self.signals[node.inputs[0]]
-        scale = before.scale * self._turning_step()
-        theta = np.full(len(scale), UNIT * self._turning_step(), np.int32)
+        unit = self.signals[node.inputs[0]].scale / UNIT
+        theta = np.maximum(1, np.rint(self._code_scale(node) / unit)).astype(np.int32)
         high = self.settings.high
-        self._populate(node, Threshold(theta, np.zeros_like(theta), -high, high), scale)
+        self._populate(node, Threshold(theta, np.zeros_like(theta), -high, high), theta * unit)
         self._project(node.inputs[0], node.name, Rotary(operation.heads, cosine, sine))
 
-    def _turning_step(self) -> int:
-        """How many units of a code before it turns make one after; a power of two."""
-        return int(2 ** (self.settings.wide_bits - self.settings.activation_bits)) or 1
-
-    def _turning_scale(self, node: Node, rotary: Node) -> Doubles:
-        """Scale of queries or keys before they turn.
-
-        Query and key of the same channel pair are smoothed against each other, q * r and k / r with
-        r = sqrt(peak k / peak q), and then a head has one scale, so that a score is one integer product.
-        """
-        (attention,) = self.graph.consumers(rotary.name)
-        operation = attention.operation
-        if not isinstance(operation, floats.Attention):
-            raise UnsupportedError(f"node {rotary.name}", type(operation).__name__, "turned queries or keys in attention")
-        heads, groups = operation.heads, operation.groups
-        query, key = (self.samples[name] for name in attention.inputs[:2])
-        half = query.shape[1] // heads // 2
-        spread = []
-        for samples, count in ((query, groups), (key, groups)):
-            pairs = np.abs(samples).reshape(len(samples), count, -1, 2, half)
-            spread.append(np.sqrt((pairs.astype(np.float64) ** 2).mean(axis=(0, 2, 3))) + 1e-9)  # (groups, half)
-        ratio = np.sqrt(spread[1] / spread[0])
-        ratio = np.concatenate((ratio, ratio), axis=1)  # (groups, width)
-        if rotary.name == attention.inputs[0]:
-            ratio = ratio.repeat(heads // groups, axis=0)
-        else:
-            ratio = 1 / ratio
-        smooth = self.samples[rotary.name] * ratio.reshape(-1)
-        scale = clipped_scale(smooth.astype(np.float32), self.settings.high, 2 * half)
-        return scale / ratio.reshape(-1) / self._turning_step()
+    def _code_scale(self, node: Node) -> Doubles:
+        """(channels,) worth of one unit of an 8-bit (or narrower) code."""
+        return self.ranges.range(node) / self.settings.high
 
     @add.register
     def _(self, operation: floats.Attention, node: Node) -> None:
@@ -285,7 +219,7 @@ class _Builder:
         keys = KeyMemory(heads, groups, width, context)
         self.projections.append(Projection(query.population, scores, keys, writer=key.population))
         unit = value.scale.reshape(groups, width).repeat(heads // groups, axis=0).reshape(-1) / top
-        wanted = clipped_scale(self.samples[node.name], settings.high)
+        wanted = self._code_scale(node)
         theta = np.maximum(1, np.rint(wanted / unit)).astype(np.int32)
         neuron = Threshold(theta, np.zeros_like(theta), -settings.high, settings.high)
         self._populate(node, neuron, theta * unit)
@@ -300,7 +234,7 @@ class _Builder:
         points = floats.ACTIVATIONS[operation.activation](np.arange(-high, high + 1) * gate.scale[0])
         unit = float(np.abs(points).max()) / TABLE_PEAK
         table = np.rint(points / unit).astype(np.int32)
-        wanted = clipped_scale(self.samples[node.name], settings.high)
+        wanted = self._code_scale(node)
         theta = np.clip(np.rint(wanted / (unit * value.scale)), 1, INT32_MAX).astype(np.int32)
         neuron = Gate(table, -high, theta, -settings.high, settings.high)
         self._populate(node, neuron, theta * unit * value.scale)
@@ -309,7 +243,7 @@ class _Builder:
 
     @add.register
     def _(self, operation: floats.Add, node: Node) -> None:
-        size = self.samples[node.name].shape[1]
+        size = self.ranges.peaks[node.name].shape[1]
         bias = np.zeros(size)
         for name in node.inputs:
             linear = self.deferred[name].operation if name in self.deferred else None
@@ -341,5 +275,5 @@ class _Builder:
         self.projections.append(Projection(self.signals[source].population, target, synapse))
 
 
-def _rounded(values: Doubles) -> npt.NDArray[np.int32]:
-    return np.rint(np.clip(values, -(2**30), 2**30)).astype(np.int32)
+def _rounded(values: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+    return np.asarray(np.rint(np.clip(values, -(2**30), 2**30)), dtype=np.int32)

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers
 from snngen.errors import FormatError
 
 SPACE = "▁"  # how SentencePiece spells a space
+SPECIAL = ("<unk>", "<s>", "</s>")  # the first three pieces, however the file spells them
 
 
 def from_llama2c(path: Path, vocabulary: int) -> str:
@@ -37,9 +38,10 @@ def from_llama2c(path: Path, vocabulary: int) -> str:
             raise FormatError(str(path), f"piece {len(pieces)} that is not UTF-8", "UTF-8 text") from error
         pieces.append((piece, score))
         at += length
-    if len(pieces) != vocabulary:
-        raise FormatError(str(path), f"{len(pieces)} pieces", f"{vocabulary}, the model's vocabulary")
-    spelled = ["<unk>", "<s>", "</s>", *(piece.replace(" ", SPACE) for piece, _ in pieces[3:])]
+    if len(pieces) != vocabulary or vocabulary <= len(SPECIAL):
+        expected = f"{vocabulary}, the model's vocabulary, and more than {', '.join(SPECIAL)}"
+        raise FormatError(str(path), f"{len(pieces)} pieces", expected)
+    spelled = [*SPECIAL, *(piece.replace(" ", SPACE) for piece, _ in pieces[len(SPECIAL) :])]
     numbers: dict[str, int] = {}
     for number, piece in enumerate(spelled):
         numbers.setdefault(piece, number)
@@ -49,12 +51,14 @@ def from_llama2c(path: Path, vocabulary: int) -> str:
     splits = [
         (-scores[number], number, len(piece[:cut]), piece[:cut], piece[cut:])
         for piece, number in numbers.items()
-        if number > 2 and not (piece.startswith("<0x") and len(piece) == 6)
+        if number >= len(SPECIAL) and not (piece.startswith("<0x") and len(piece) == 6)
         for cut in range(1, len(piece))
         if piece[:cut] in numbers and piece[cut:] in numbers
     ]
     merges = [(left, right) for *_, left, right in sorted(splits)]
-    tokenizer = Tokenizer(models.BPE(vocab=numbers, merges=merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    tokenizer = Tokenizer(
+        models.BPE(vocab=numbers, merges=merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True)
+    )
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]

@@ -117,7 +117,9 @@ class Ledger:
         """Means per token of one phase: events, synaptic operations, bytes read, neuron updates, writes, ticks."""
         tokens = self.tokens(phase)
         if not tokens:
-            return dict.fromkeys(("events", "synaptic_operations", "bytes_read", "neuron_updates", "writes", "ticks"), 0.0)
+            return dict.fromkeys(
+                ("events", "synaptic_operations", "bytes_read", "neuron_updates", "writes", "ticks"), 0.0
+            )
         return {
             "events": float(self.events(code, phase).sum() / tokens),
             "synaptic_operations": float(self.synaptic_operations(code, phase).sum() / tokens),

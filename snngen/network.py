@@ -211,7 +211,9 @@ class Network:
                 total += projection.synapse.bound(largest, written)
             if total > INT32_MAX:
                 raise NetworkError(
-                    f"{population.name}:{operand}", f"a drive of up to {total}", f"at most {INT32_MAX} (int32)",
+                    f"{population.name}:{operand}",
+                    f"a drive of up to {total}",
+                    f"at most {INT32_MAX} (int32)",
                     "fewer bits, or a coarser grid",
                 )
             bounds.append(total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +52,10 @@ def read(path: Path, tokenizer: Path | None = None) -> Checkpoint:
 
     raises: FormatError where magic, version, sizes or length are wrong.
     """
+    where, size = str(path), path.stat().st_size
+    if size < 28:
+        raise FormatError(where, f"{size} bytes", "at least the 28 of a header", "Is the file truncated?")
     data = np.memmap(path, dtype=np.uint8, mode="r")
-    where = str(path)
-    if len(data) < 28:
-        raise FormatError(where, f"{len(data)} bytes", "at least the 28 of a header", "Is the file truncated?")
     (first,) = struct.unpack("<I", data[:4].tobytes())
     if first == MAGIC:
         header, tensors = _read_version_2(data, where)
@@ -77,7 +78,7 @@ def read(path: Path, tokenizer: Path | None = None) -> Checkpoint:
     notes = []
     if header.group_size:
         notes.append(
-            f"the source holds int8 weights in groups of {header.group_size} with float scales; integer thresholds carry "
+            f"the source holds int8 weights in groups of {header.group_size} with float scales; thresholds carry "
             "one scale per output neuron, so they were dequantized and quantized again"
         )
     return Checkpoint(
@@ -95,18 +96,19 @@ def read(path: Path, tokenizer: Path | None = None) -> Checkpoint:
 
 def _read_version_0(data: np.memmap, where: str) -> tuple[Header, dict[str, Floats]]:
     sizes = struct.unpack("<7i", data[:28].tobytes())
-    header = Header(*sizes[:5], abs(sizes[5]), sizes[6], shared=sizes[5] > 0)
+    dim, hidden, layers, heads, groups, vocabulary, context = sizes
+    header = Header(dim, hidden, layers, heads, groups, abs(vocabulary), context, shared=vocabulary > 0)
     _check(header, where)
     half = header.width // 2
     order = [("embed", (header.vocabulary, header.dim)), *_layer_shapes(header, norms=True)]
     order += [("norm", (header.dim,)), ("cosine", (header.context, half)), ("sine", (header.context, half))]
     if not header.shared:
         order.append(("head", (header.vocabulary, header.dim)))
-    needed = 28 + 4 * sum(int(np.prod(shape)) for _, shape in order)
+    needed = 28 + 4 * sum(math.prod(shape) for _, shape in order)
     _check_length(data, needed, where)
     tensors, at = {}, 28
     for name, shape in order:
-        size = 4 * int(np.prod(shape))
+        size = 4 * math.prod(shape)
         tensors[name] = data[at : at + size].view("<f4").reshape(shape)
         at += size
     del tensors["cosine"], tensors["sine"]  # the family computes them from theta
@@ -115,35 +117,41 @@ def _read_version_0(data: np.memmap, where: str) -> tuple[Header, dict[str, Floa
 
 def _read_version_2(data: np.memmap, where: str) -> tuple[Header, dict[str, Floats]]:
     _check_length(data, HEADER_BYTES, where, exact=False)
-    version, *sizes, shared, group_size = struct.unpack("<8iBi", data[4:41].tobytes())
+    version, *sizes = struct.unpack("<8i", data[4:36].tobytes())
+    shared, group_size = struct.unpack("<Bi", data[36:41].tobytes())
     if version != 2:
         raise FormatError(where, f"version {version}", "version 0 or 2 of llama2.c")
-    header = Header(*sizes, shared=bool(shared), group_size=group_size)
+    dim, hidden, layers, heads, groups, vocabulary, context = sizes
+    header = Header(dim, hidden, layers, heads, groups, vocabulary, context, bool(shared), group_size)
     _check(header, where)
-    floats = [("input_norm", (header.layers, header.dim)), ("post_norm", (header.layers, header.dim))]
-    floats.append(("norm", (header.dim,)))
+    floats: list[tuple[str, tuple[int, ...]]] = [
+        ("input_norm", (header.layers, header.dim)),
+        ("post_norm", (header.layers, header.dim)),
+        ("norm", (header.dim,)),
+    ]
     quantized = [("embed", (1, header.vocabulary, header.dim)), *_layer_shapes(header, norms=False)]
     if not header.shared:
         quantized.append(("head", (1, header.vocabulary, header.dim)))
     for name, shape in quantized:
-        if group_size < 1 or int(np.prod(shape[1:])) % group_size:
-            raise FormatError(f"{where}: {name}", f"group size {group_size}", f"a divisor of {np.prod(shape[1:])}")
-    counts = [int(np.prod(shape)) for _, shape in quantized]
-    needed = HEADER_BYTES + 4 * sum(int(np.prod(shape)) for _, shape in floats)
+        if group_size < 1 or math.prod(shape[1:]) % group_size:
+            raise FormatError(f"{where}: {name}", f"group size {group_size}", f"a divisor of {math.prod(shape[1:])}")
+    counts = [math.prod(shape) for _, shape in quantized]
+    needed = HEADER_BYTES + 4 * sum(math.prod(shape) for _, shape in floats)
     needed += sum(count + 4 * (count // group_size) for count in counts)
     _check_length(data, needed, where)
     tensors, at = {}, HEADER_BYTES
     for name, shape in floats:
-        size = 4 * int(np.prod(shape))
+        size = 4 * math.prod(shape)
         tensors[name] = data[at : at + size].view("<f4").reshape(shape)
         at += size
     for name, shape in quantized:
         parts = []
-        each = int(np.prod(shape[1:]))
+        each = math.prod(shape[1:])
         for _ in range(shape[0]):
             codes = data[at : at + each].view(np.int8).reshape(-1, group_size)
             scales = data[at + each : at + each + 4 * (each // group_size)].view("<f4")
-            parts.append((codes * scales[:, None]).astype(np.float32).reshape(shape[1:]))
+            with np.errstate(over="ignore", invalid="ignore"):  # whoever takes the tensor refuses what is not finite
+                parts.append((codes * scales[:, None]).astype(np.float32).reshape(shape[1:]))
             at += each + 4 * (each // group_size)
         tensors[name] = np.stack(parts) if shape[0] > 1 or name not in ("embed", "head") else parts[0]
     return header, tensors
@@ -152,11 +160,15 @@ def _read_version_2(data: np.memmap, where: str) -> tuple[Header, dict[str, Floa
 def _layer_shapes(header: Header, norms: bool) -> list[tuple[str, tuple[int, ...]]]:
     """Per-layer tensors in the order of the file, stacked over layers."""
     layers, dim, keys = header.layers, header.dim, header.groups * header.width
-    attention = [
-        ("q", (layers, dim, dim)), ("k", (layers, keys, dim)), ("v", (layers, keys, dim)), ("o", (layers, dim, dim)),
+    attention: list[tuple[str, tuple[int, ...]]] = [
+        ("q", (layers, dim, dim)),
+        ("k", (layers, keys, dim)),
+        ("v", (layers, keys, dim)),
+        ("o", (layers, dim, dim)),
     ]
-    feed = [
-        ("gate", (layers, header.hidden, dim)), ("down", (layers, dim, header.hidden)),
+    feed: list[tuple[str, tuple[int, ...]]] = [
+        ("gate", (layers, header.hidden, dim)),
+        ("down", (layers, dim, header.hidden)),
         ("up", (layers, header.hidden, dim)),
     ]
     if not norms:
@@ -167,9 +179,15 @@ def _layer_shapes(header: Header, norms: bool) -> list[tuple[str, tuple[int, ...
 def _rename(tensors: dict[str, Floats], header: Header) -> dict[str, Floats]:
     """Hugging Face's names; queries and keys go from interleaved to half-split channel pairs."""
     names = {
-        "input_norm": "input_layernorm", "post_norm": "post_attention_layernorm", "q": "self_attn.q_proj",
-        "k": "self_attn.k_proj", "v": "self_attn.v_proj", "o": "self_attn.o_proj", "gate": "mlp.gate_proj",
-        "up": "mlp.up_proj", "down": "mlp.down_proj",
+        "input_norm": "input_layernorm",
+        "post_norm": "post_attention_layernorm",
+        "q": "self_attn.q_proj",
+        "k": "self_attn.k_proj",
+        "v": "self_attn.v_proj",
+        "o": "self_attn.o_proj",
+        "gate": "mlp.gate_proj",
+        "up": "mlp.up_proj",
+        "down": "mlp.down_proj",
     }
     named = {"model.embed_tokens.weight": tensors["embed"], "model.norm.weight": tensors["norm"]}
     if not header.shared:
@@ -186,7 +204,8 @@ def _rename(tensors: dict[str, Floats], header: Header) -> dict[str, Floats]:
 def half_split(weight: Floats, width: int) -> Floats:
     """Reorder the output channels of each head from (0, 0', 1, 1', ...) to (0, 1, ..., 0', 1', ...)."""
     pairs = weight.reshape(-1, width // 2, 2, weight.shape[-1])
-    return pairs.transpose(0, 2, 1, 3).reshape(weight.shape)
+    split: Floats = pairs.transpose(0, 2, 1, 3).reshape(weight.shape)
+    return split
 
 
 def _check(header: Header, where: str) -> None:

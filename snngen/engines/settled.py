@@ -60,8 +60,16 @@ class SettledEngine:
             self._present(codes or {})
         program = self.program if read or not len(self._prefill) else self._prefill
         unknown = kernel.run_token(
-            program, self.weights, self.constants, -1 if token is None else token, self.position,
-            self.memory, self.drives, self.neurons, self.scratch, self.counts,
+            program,
+            self.weights,
+            self.constants,
+            -1 if token is None else token,
+            self.position,
+            self.memory,
+            self.drives,
+            self.neurons,
+            self.scratch,
+            self.counts,
         )
         if unknown:
             raise NetworkError("settled kernel", f"opcode of row {unknown - 1}", "an opcode of kernels/settled.py")
@@ -142,7 +150,8 @@ class SettledEngine:
         row[kernel.FROM], row[kernel.FROM_SIZE] = self._codes[projection.source], synapse.source_size
         row[kernel.FROM_ROW] = self._settlings[network.order[projection.source]]
         row[kernel.INTO], row[kernel.INTO_SIZE] = (
-            self._drives[projection.target, projection.operand], synapse.target_size,
+            self._drives[projection.target, projection.operand],
+            synapse.target_size,
         )
         row[kernel.WEIGHTS] = self._memories.get(index, self._matrices.get(index, 0))
         if projection.writer is not None:

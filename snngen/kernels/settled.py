@@ -17,8 +17,13 @@ Every branch stands in this one file because Numba's cache does not notice a cha
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 import numpy as np
+import numpy.typing as npt
 from numba import njit
+
+Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
 # Opcodes: settlings
 SOURCE, THRESHOLD, ACCUMULATOR, RMS_NORM, SOFTMAX, GATE = range(6)
@@ -40,7 +45,7 @@ CODE, PREVIOUS, EVENT = range(3)
 
 
 @njit(cache=True)
-def ones(value):  # number of one bits of a non-negative int32
+def ones(value: int) -> int:  # number of one bits of a non-negative int32
     value = value - ((value >> 1) & 0x55555555)
     value = (value & 0x33333333) + ((value >> 2) & 0x33333333)
     value = (value + (value >> 4)) & 0x0F0F0F0F
@@ -48,7 +53,7 @@ def ones(value):  # number of one bits of a non-negative int32
 
 
 @njit(cache=True)
-def emit(first, start, size, wide, neurons, count):
+def emit(first: int, start: int, size: int, wide: bool, neurons: Ints, count: Ints) -> None:
     """Turn the fresh codes of neurons start..start+size of the population at `first` into events; count them."""
     code, previous, event = neurons[CODE], neurons[PREVIOUS], neurons[EVENT]
     active, unary, bitwise, changed, peak = count[GRADED], 0, 0, 0, count[PEAK]
@@ -73,7 +78,7 @@ def emit(first, start, size, wide, neurons, count):
 
 
 @njit(cache=True)
-def charge(sent, fan_out, persistent, count):
+def charge(sent: Ints, fan_out: int, persistent: bool, count: Ints) -> None:
     """Count the synaptic operations of a delivery in which every event reaches `fan_out` synapses."""
     count[GRADED] += sent[GRADED] * fan_out
     count[UNARY] += sent[UNARY] * fan_out
@@ -82,7 +87,7 @@ def charge(sent, fan_out, persistent, count):
 
 
 @njit(cache=True)
-def source(row, token, neurons, count):
+def source(row: Ints, token: int, neurons: Ints, count: Ints) -> None:
     """Present a token (one event), or the codes that the caller has written where token < 0."""
     first, size = row[INTO], row[INTO_SIZE]
     if token < 0:
@@ -100,7 +105,7 @@ def source(row, token, neurons, count):
 
 
 @njit(cache=True, error_model="numpy")
-def threshold(row, constants, drives, neurons, count):
+def threshold(row: Ints, constants: Ints, drives: Ints, neurons: Ints, count: Ints) -> None:
     """code = clip(floor((drive + bias + theta // 2) / theta), low, high); the drive is consumed."""
     at, size, begin, first = row[CONSTANTS], row[INTO_SIZE], row[FROM], row[INTO]
     low, high = constants[at], constants[at + 1]
@@ -118,7 +123,7 @@ def threshold(row, constants, drives, neurons, count):
 
 
 @njit(cache=True)
-def accumulator(row, constants, drives, neurons, count):
+def accumulator(row: Ints, constants: Ints, drives: Ints, neurons: Ints, count: Ints) -> None:
     """potential = drive + bias; the drive is consumed."""
     at, size, begin, first = row[CONSTANTS], row[INTO_SIZE], row[FROM], row[INTO]
     for j in range(size):
@@ -128,8 +133,8 @@ def accumulator(row, constants, drives, neurons, count):
 
 
 @njit(cache=True)
-def square_root(value):  # floor(sqrt(value)), exact for 0 <= value < 2**62
-    root = np.int64(np.sqrt(np.float64(value)))
+def square_root(value: int) -> int:  # floor(sqrt(value)), exact for 0 <= value < 2**62
+    root: int = np.int64(np.sqrt(np.float64(value)))
     if root * root > value:
         root -= 1
     if (root + 1) * (root + 1) <= value:
@@ -138,7 +143,7 @@ def square_root(value):  # floor(sqrt(value)), exact for 0 <= value < 2**62
 
 
 @njit(cache=True, error_model="numpy")
-def rms_norm(row, constants, drives, neurons, count):
+def rms_norm(row: Ints, constants: Ints, drives: Ints, neurons: Ints, count: Ints) -> None:
     """A threshold made from the root mean square of the drive; the drive is consumed."""
     at, size, begin, first = row[CONSTANTS], row[INTO_SIZE], row[FROM], row[INTO]
     low, high, limit, shift, epsilon = constants[at : at + 5]
@@ -159,7 +164,7 @@ def rms_norm(row, constants, drives, neurons, count):
 
 
 @njit(cache=True, error_model="numpy")
-def softmax(row, position, constants, drives, neurons, count):
+def softmax(row: Ints, position: int, constants: Ints, drives: Ints, neurons: Ints, count: Ints) -> None:
     """Attention probabilities of every head over the keys 0..position; the drive is overwritten at the next token."""
     at, begin, first = row[CONSTANTS], row[FROM], row[INTO]
     high, heads, context, shift, bits = constants[at : at + 5]
@@ -184,7 +189,7 @@ def softmax(row, position, constants, drives, neurons, count):
 
 
 @njit(cache=True, error_model="numpy")
-def gate(row, constants, drives, neurons, count):
+def gate(row: Ints, constants: Ints, drives: Ints, neurons: Ints, count: Ints) -> None:
     """code = threshold of table[gate] * value; both drives are consumed."""
     at, size, first = row[CONSTANTS], row[INTO_SIZE], row[INTO]
     begin, second = row[FROM], row[SECOND]
@@ -201,7 +206,9 @@ def gate(row, constants, drives, neurons, count):
 
 
 @njit(cache=True)
-def dense(row, weights, constants, drives, neurons, scratch, sent, count):
+def dense(
+    row: Ints, weights: Ints, constants: Ints, drives: Ints, neurons: Ints, scratch: Ints, sent: Ints, count: Ints
+) -> None:
     """Add the weight rows of all events, four at a time, then the gains."""
     size, events = row[INTO_SIZE], sent[GRADED]
     first, base, into, at = row[FROM], row[WEIGHTS], row[INTO], row[CONSTANTS]
@@ -235,7 +242,7 @@ def dense(row, weights, constants, drives, neurons, scratch, sent, count):
 
 
 @njit(cache=True)
-def one_to_one(row, drives, neurons, sent, count):
+def one_to_one(row: Ints, drives: Ints, neurons: Ints, sent: Ints, count: Ints) -> None:
     """Neuron i drives neuron i with weight 1."""
     first, into = row[FROM], row[INTO]
     for k in range(sent[GRADED]):
@@ -245,7 +252,7 @@ def one_to_one(row, drives, neurons, sent, count):
 
 
 @njit(cache=True)
-def rotary(row, position, constants, drives, neurons, sent, count):
+def rotary(row: Ints, position: int, constants: Ints, drives: Ints, neurons: Ints, sent: Ints, count: Ints) -> None:
     """Each event drives the two channels of its pair, by the cosine and the sine of its angle."""
     first, into, at = row[FROM], row[INTO], row[CONSTANTS]
     half, entries = constants[at : at + 2]
@@ -267,7 +274,7 @@ def rotary(row, position, constants, drives, neurons, sent, count):
 
 
 @njit(cache=True)
-def write_keys(row, position, groups, width, context, memory, neurons):
+def write_keys(row: Ints, position: int, groups: int, width: int, context: int, memory: Ints, neurons: Ints) -> None:
     """Column `position` of every key channel: one stride per channel, so that a query event reads a stream."""
     base, writer = row[WEIGHTS], row[WRITER]
     for channel in range(groups * width):
@@ -275,7 +282,17 @@ def write_keys(row, position, groups, width, context, memory, neurons):
 
 
 @njit(cache=True)
-def key_memory(row, position, constants, memory, drives, neurons, scratch, sent, count):
+def key_memory(
+    row: Ints,
+    position: int,
+    constants: Ints,
+    memory: Ints,
+    drives: Ints,
+    neurons: Ints,
+    scratch: Ints,
+    sent: Ints,
+    count: Ints,
+) -> None:
     """Write the current key, then let every query event drive the scores of the keys 0..position."""
     at, base, first, into = row[CONSTANTS], row[WEIGHTS], row[FROM], row[INTO]
     heads, groups, width, context = constants[at : at + 4]
@@ -301,7 +318,17 @@ def key_memory(row, position, constants, memory, drives, neurons, scratch, sent,
 
 
 @njit(cache=True)
-def value_memory(row, position, constants, memory, drives, neurons, scratch, sent, count):
+def value_memory(
+    row: Ints,
+    position: int,
+    constants: Ints,
+    memory: Ints,
+    drives: Ints,
+    neurons: Ints,
+    scratch: Ints,
+    sent: Ints,
+    count: Ints,
+) -> None:
     """Write the current value, then let every probability event drive the channels of its head."""
     at, base, first, into = row[CONSTANTS], row[WEIGHTS], row[FROM], row[INTO]
     heads, groups, width, context = constants[at : at + 4]
@@ -330,7 +357,18 @@ def value_memory(row, position, constants, memory, drives, neurons, scratch, sen
 
 
 @njit(cache=True)
-def run_token(program, weights, constants, token, position, memory, drives, neurons, scratch, counts):
+def run_token(
+    program: Ints,
+    weights: Ints,
+    constants: Ints,
+    token: int,
+    position: int,
+    memory: Ints,
+    drives: Ints,
+    neurons: Ints,
+    scratch: Ints,
+    counts: Ints,
+) -> int:
     """Run every row of `program` once: one token. Returns 0, or 1 + the row whose opcode is unknown."""
     counts[:] = 0
     for r in range(program.shape[0]):

@@ -10,14 +10,10 @@ from snngen.errors import NetworkError
 from snngen.integers import IntArray, checked, divide_rounding
 from snngen.kernels import settled
 from snngen.neurons import Neuron
+from snngen.powers import TABLE_BITS, power_table
 
-TABLE_BITS = 10
 SHIFT = 24
-
-
-def power_table() -> IntArray:
-    """(1024,) int64: round(2**16 * 2**(-f / 1024)), 16-bit fractional powers of two."""
-    return np.rint(2.0**16 * 2.0 ** (-np.arange(2**TABLE_BITS) / 2**TABLE_BITS)).astype(np.int64)
+POWER_BITS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +63,10 @@ class Softmax(Neuron):
         top = np.where(written, scores, np.iinfo(np.int64).min).max(axis=-1, keepdims=True)
         below = np.where(written, top - scores, 0)
         x = (below * self.multiplier[:, None]) >> SHIFT
-        fraction = power_table()[x & (2**TABLE_BITS - 1)]
-        power = np.where(written, fraction >> np.minimum(x >> TABLE_BITS, 17), 0)
+        fraction = power_table(POWER_BITS)[x & (2**TABLE_BITS - 1)]
+        power = np.where(written, fraction >> np.minimum(x >> TABLE_BITS, POWER_BITS + 1), 0)
         total = power.sum(axis=-1, keepdims=True)
         return divide_rounding(self.high * power, total).reshape(tokens, self.size)
 
     def constants(self) -> list[int | IntArray]:
-        return [self.high, self.heads, self.context, SHIFT, TABLE_BITS, self.multiplier, power_table()]
+        return [self.high, self.heads, self.context, SHIFT, TABLE_BITS, self.multiplier, power_table(POWER_BITS)]

@@ -26,7 +26,9 @@ class Source(Neuron):
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.low > self.high:
-            raise NetworkError("Source", f"count {self.count}, range {self.low}..{self.high}", "count >= 1, low <= high")
+            raise NetworkError(
+                "Source", f"count {self.count}, range {self.low}..{self.high}", "count >= 1, low <= high"
+            )
 
     @property
     def size(self) -> int:

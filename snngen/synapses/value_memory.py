@@ -67,7 +67,8 @@ class ValueMemory(Synapse):
         shares = codes.reshape(tokens, self.heads, self.context)[:, :, :tokens].transpose(1, 0, 2)
         values = written.reshape(tokens, self.groups, self.width).transpose(1, 0, 2)
         mixed = np.matmul(np.tril(shares), values.repeat(self.heads // self.groups, axis=0))
-        return mixed.transpose(1, 0, 2).reshape(tokens, self.target_size)
+        drive: IntArray = mixed.transpose(1, 0, 2).reshape(tokens, self.target_size)
+        return drive
 
     def bound(self, largest: int, written: int) -> int:
         return self.context * largest * written

@@ -1,0 +1,99 @@
+"""Convert: a model's file becomes a network, with a report of what that cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from snngen import __version__
+from snngen.converters import families, formats
+from snngen.converters.graph import Graph
+from snngen.converters.noise import LayerNoise, layer_noise
+from snngen.converters.quantize import Settings, quantize
+from snngen.errors import FormatError, PromptError
+from snngen.network import Network
+from snngen.text import Text
+
+SEQUENCES, LENGTH = 8, 256  # calibration taken from a text
+SAMPLED_SEQUENCES = 5  # calibration sampled from the model itself
+
+
+@dataclass(frozen=True, eq=False)
+class Conversion:
+    """A network and how it came about.
+
+    graph: the float model. calibration: (sequences, tokens) on which the scales were chosen.
+    layers: signal-to-noise ratio of every population on the calibration tokens.
+    """
+
+    network: Network
+    graph: Graph
+    calibration: npt.NDArray[np.int64]
+    layers: Sequence[LayerNoise]
+
+
+def convert(
+    source: str | Path,
+    tokenizer: str | Path | None = None,
+    calibrate: str | Path | npt.NDArray[np.integer] | None = None,
+    settings: Settings | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Conversion:
+    """Convert a model into a spiking network.
+
+    source: a file or folder in any known format. tokenizer: its tokenizer, where the format keeps it apart.
+    calibrate: a text file, (sequences, tokens) numbers, or None: sequences sampled from the float model itself.
+    settings: bits. seed: of the sampled calibration. progress: is told (trials done, trials in all).
+    raises: FormatError, UnsupportedError, NetworkError, PromptError as the parts do.
+    """
+    checkpoint = formats.read(Path(source), None if tokenizer is None else Path(tokenizer))
+    graph = families.build(checkpoint)
+    tokens = calibration_tokens(graph, calibrate, seed)
+    network = quantize(graph, tokens, settings, progress)
+    layers = layer_noise(graph, network, list(tokens[:3]))
+    provenance = {
+        **network.provenance,
+        "snngen": __version__,
+        "calibration": "sampled from the float model" if calibrate is None else "given",
+        "signal_to_noise": {layer.population: round(layer.decibels, 2) for layer in layers},
+    }
+    return Conversion(replace(network, provenance=provenance), graph, tokens, layers)
+
+
+def calibration_tokens(
+    graph: Graph, calibrate: str | Path | npt.NDArray[np.integer] | None, seed: int = 0
+) -> npt.NDArray[np.int64]:
+    """(sequences, tokens) token numbers to calibrate on: given, cut evenly from a text file, or sampled."""
+    length = min(LENGTH, graph.context)
+    if calibrate is None:
+        return graph.sample(SAMPLED_SEQUENCES, length, seed)
+    if isinstance(calibrate, np.ndarray):
+        return calibrate.astype(np.int64)
+    path = Path(calibrate)
+    if graph.tokenizer is None:
+        raise PromptError("calibrate", "a text for a model without a tokenizer", "--tokenizer too, or tokens")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(str(path), str(error), "a UTF-8 text file") from error
+    tokens = Text.of(graph.tokenizer, graph.vocabulary).encode(text)
+    opening = [] if graph.begin is None else [graph.begin]
+    body = length - len(opening)
+    if len(tokens) < body:
+        raise PromptError(str(path), f"{len(tokens)} tokens", f"at least {body} to calibrate on")
+    count = min(SEQUENCES, len(tokens) // body)
+    starts = np.linspace(0, len(tokens) - body, count).astype(np.int64)
+    return np.array([opening + tokens[start : start + body] for start in starts], dtype=np.int64)
+
+
+def report(conversion: Conversion) -> dict[str, object]:
+    """The conversion in plain values, for JSON."""
+    return {
+        "provenance": conversion.network.provenance,
+        "layers": [asdict(layer) for layer in conversion.layers],
+    }

@@ -1,0 +1,67 @@
+"""Noise: how far each layer of a network is from the float graph that it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from snngen.converters.graph import Floats, Graph
+from snngen.engines.settled import SettledEngine
+from snngen.network import Network
+
+
+@dataclass(frozen=True)
+class LayerNoise:
+    """One population against the float value that it stands for.
+
+    decibels: 10 log10(sum x**2 / sum (x - y)**2) over all tokens and channels; errors of earlier layers included.
+    clipped: share of codes at the end of their range. active: share of codes that are not zero.
+    """
+
+    population: str
+    decibels: float
+    clipped: float
+    active: float
+
+
+def layer_noise(graph: Graph, network: Network, sequences: Sequence[Sequence[int]]) -> list[LayerNoise]:
+    """Run float graph and network side by side on token sequences; compare each population that has a float value."""
+    engine = SettledEngine(network)
+    shared = [p for p in network.populations if p.name in {node.name for node in graph.nodes}]
+    sums = {p.name: np.zeros(5) for p in shared}  # signal, noise, clipped, active, codes
+    for sequence in sequences:
+        values: dict[str, Floats] = {}
+
+        def keep(name: str, value: Floats, values: dict[str, Floats] = values) -> Floats:
+            values[name] = value[0]
+            return value
+
+        graph.run(np.asarray(sequence)[None], transform=keep)
+        engine.reset()
+        for index, token in enumerate(sequence):
+            engine.step(int(token))
+            for population in shared:
+                codes = engine.codes(population.name)
+                sums[population.name] += _compare(
+                    values[population.name][index], codes, population.scale, *population.neuron.range
+                )
+    return [
+        LayerNoise(
+            name,
+            float(10 * np.log10(signal / noise)) if signal > 0 and noise > 0 else float("inf"),
+            float(clipped / codes),
+            float(active / codes),
+        )
+        for name, (signal, noise, clipped, active, codes) in sums.items()
+    ]
+
+
+def _compare(
+    x: Floats, codes: npt.NDArray[np.int32], scale: npt.NDArray[np.floating], low: int, high: int
+) -> npt.NDArray[np.float64]:
+    error = x - codes * scale
+    clipped = np.count_nonzero((codes == low) | (codes == high))
+    return np.array([(x.astype(np.float64) ** 2).sum(), (error**2).sum(), clipped, np.count_nonzero(codes), codes.size])

@@ -1,0 +1,109 @@
+"""Certificate: proof on the user's own tokens that an engine computes what the reference says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from snngen import reference
+from snngen.engines.settled import SettledEngine
+from snngen.errors import MismatchError
+from snngen.network import Network
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """The first place where engine and reference differ."""
+
+    token: int
+    population: str
+    neuron: int
+    expected: int
+    got: int
+
+    def __str__(self) -> str:
+        return (
+            f"token {self.token}, population {self.population}, neuron {self.neuron}: "
+            f"got {self.got}, expected {self.expected}"
+        )
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What was compared, with ==, and what differed.
+
+    tokens, populations: how many. codes: compared integers, potentials and logits included. logits: of these, those of
+    the output. mismatches: integers that differ. first: the first of them.
+    network, prompt: SHA-256 of the network and of the tokens.
+    """
+
+    tokens: int
+    populations: int
+    codes: int
+    logits: int
+    mismatches: int
+    first: Mismatch | None
+    network: str
+    prompt: str
+
+    @property
+    def clean(self) -> bool:
+        """True where nothing differs."""
+        return self.mismatches == 0
+
+    def __str__(self) -> str:
+        verdict = "equal" if self.clean else f"{self.mismatches:,} MISMATCHES, first at {self.first}"
+        return (
+            f"{verdict}: {self.codes:,} codes of {self.populations} populations over {self.tokens} tokens, "
+            f"{self.logits:,} of them logits, engine == reference (network {self.network[:12]}, "
+            f"prompt {self.prompt[:12]})"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON."""
+        first = None if self.first is None else vars(self.first)
+        return {**vars(self), "first": first, "clean": self.clean}
+
+    def require(self) -> None:
+        """Raise MismatchError unless nothing differs."""
+        if self.first is not None:
+            raise MismatchError(
+                "certificate", str(self.first), "engine == reference", "Report this; do not use the run"
+            )
+
+
+def certify(
+    network: Network,
+    tokens: Sequence[int],
+    engine: SettledEngine | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Certificate:
+    """Run tokens through an engine and the reference and compare every code of every population and every logit.
+
+    tokens: (n,) token numbers, at most the context. engine: the one to check; a new one otherwise.
+    progress: is told (tokens done, tokens in all).
+    """
+    engine = SettledEngine(network) if engine is None else engine
+    expected = reference.run(network, tokens)
+    engine.reset()
+    codes = mismatches = 0
+    first: Mismatch | None = None
+    for index, token in enumerate(tokens):
+        engine.step(int(token))
+        for population in network.populations:
+            got, right = engine.codes(population.name), expected[population.name][index]
+            codes += got.size
+            wrong = np.flatnonzero(got != right)
+            mismatches += wrong.size
+            if wrong.size and first is None:
+                neuron = int(wrong[0])
+                first = Mismatch(index, population.name, neuron, int(right[neuron]), int(got[neuron]))
+        if progress is not None:
+            progress(index + 1, len(tokens))
+    prompt = hashlib.sha256(np.asarray(tokens, dtype="<i8").tobytes()).hexdigest()
+    logits = len(tokens) * network[network.output].size
+    return Certificate(len(tokens), len(network.populations), codes, logits, mismatches, first, network.digest, prompt)

@@ -1,0 +1,170 @@
+"""Networks in HDF5: integers as they are, with provenance and a checksum that is verified when read.
+
+Layout, version 1:
+    /                   format, version, checksum, output, begin, end, provenance (JSON)
+    /tokenizer          tokenizers JSON text, where there is one
+    /populations/0000   name, kind, scale, and the fields of the neuron model
+    /projections/0000   source, target, operand, writer, kind, and the fields of the synapse model
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from snngen import neurons, synapses
+from snngen.aside import written_aside
+from snngen.errors import FormatError, SnngenError
+from snngen.network import Network, Population, Projection
+from snngen.neurons import Neuron
+from snngen.synapses import Synapse
+
+FORMAT, VERSION = "snngen network", 1
+SHIPPED = "shakespeare.h5"
+DEFLATE_LIMIT = 1100  # deflate never packs better than 1032 to 1, so a larger claim is a lie
+
+
+def save(network: Network, path: str | Path) -> None:
+    """Write a network; an existing file is replaced only once the new one is whole.
+
+    raises: FormatError where the path cannot be written.
+    """
+    path = Path(path)
+    with written_aside(path) as aside, h5py.File(aside, "w", libver="latest") as file:
+        file.attrs.update(
+            format=FORMAT, version=VERSION, checksum=checksum(network), output=network.output,
+            begin=-1 if network.begin is None else network.begin, end=json.dumps(list(network.end)),
+            provenance=json.dumps(network.provenance, sort_keys=True),
+        )  # fmt: skip
+        if network.tokenizer is not None:
+            file["tokenizer"] = network.tokenizer
+        group = file.create_group("populations")
+        for index, population in enumerate(network.populations):
+            entry = group.create_group(f"{index:04d}")
+            entry.attrs.update(name=population.name, kind=population.neuron.kind)
+            entry["scale"] = population.scale
+            _write_fields(entry, population.neuron)
+        group = file.create_group("projections")
+        for index, projection in enumerate(network.projections):
+            entry = group.create_group(f"{index:04d}")
+            entry.attrs.update(
+                source=projection.source, target=projection.target, operand=projection.operand,
+                writer=projection.writer or "", kind=projection.synapse.kind,
+            )  # fmt: skip
+            _write_fields(entry, projection.synapse)
+
+
+def load(path: str | Path | None = None) -> Network:
+    """Read a network; without a path, the one that ships in the package.
+
+    raises: FormatError for a file that is absent, foreign, damaged, of another version, or whose checksum differs;
+    NetworkError where what it describes does not hold.
+    """
+    if path is None:
+        with resources.as_file(resources.files("snngen.models") / SHIPPED) as shipped:
+            return load(shipped)
+    path = Path(path)
+    if not path.is_file():
+        raise FormatError(str(path), "no such file", "a network written by `snngen convert`")
+    if not h5py.is_hdf5(path):
+        raise FormatError(str(path), "a file that is not HDF5", "a network written by `snngen convert`")
+    try:
+        with h5py.File(path, "r") as file:
+            return _read(file, str(path), path.stat().st_size)
+    except SnngenError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        # whatever h5py or a constructor says of bytes that are not what they should be
+        raise FormatError(
+            str(path), f"a damaged file ({error})", "a whole network", "Convert or copy it again"
+        ) from error
+
+
+def checksum(network: Network) -> str:
+    """SHA-256 over the network, its scales and its provenance."""
+    hasher = hashlib.sha256(network.digest.encode())
+    for population in network.populations:
+        hasher.update(population.scale.tobytes())
+    hasher.update(json.dumps(network.provenance, sort_keys=True).encode())
+    return hasher.hexdigest()
+
+
+def _write_fields(entry: h5py.Group, model: Neuron | Synapse) -> None:
+    for part in fields(model):  # type: ignore[arg-type]
+        value = getattr(model, part.name)
+        if isinstance(value, np.ndarray):
+            packed = {"compression": "gzip", "shuffle": True} if value.size > 64 else {}
+            entry.create_dataset(part.name, data=value, **packed)
+        else:
+            entry.attrs[part.name] = value
+
+
+def _read(file: h5py.File, where: str, size: int) -> Network:
+    if file.attrs.get("format") != FORMAT:
+        raise FormatError(where, f"format {file.attrs.get('format')!r}", repr(FORMAT))
+    if int(file.attrs["version"]) != VERSION:
+        raise FormatError(where, f"version {file.attrs['version']}", str(VERSION), "Use the snngen that wrote it")
+    populations = []
+    for key, entry in sorted(file["populations"].items()):
+        at = f"{where}:/populations/{key}"
+        neuron = _model(entry, neurons.by_kind, {"name", "kind"}, {"scale"}, at, size)
+        populations.append(Population(str(entry.attrs["name"]), neuron, _array(entry["scale"], at, size)))
+    projections = []
+    for key, entry in sorted(file["projections"].items()):
+        at, known = f"{where}:/projections/{key}", {"source", "target", "operand", "writer", "kind"}
+        synapse = _model(entry, synapses.by_kind, known, set(), at, size)
+        source, target, operand, writer = (str(entry.attrs[k]) for k in ("source", "target", "operand", "writer"))
+        projections.append(Projection(source, target, synapse, operand, writer or None))
+    begin = int(file.attrs["begin"])
+    network = Network(
+        tuple(populations),
+        tuple(projections),
+        output=str(file.attrs["output"]),
+        tokenizer=file["tokenizer"].asstr()[()] if "tokenizer" in file else None,
+        begin=None if begin < 0 else begin,
+        end=tuple(json.loads(file.attrs["end"])),
+        provenance=json.loads(file.attrs["provenance"]),
+    )
+    if checksum(network) != file.attrs["checksum"]:
+        raise FormatError(
+            where, f"contents with checksum {checksum(network)[:16]}", f"{file.attrs['checksum'][:16]}",
+            "The file was changed or damaged after it was written",
+        )  # fmt: skip
+    return network
+
+
+def _model(
+    entry: h5py.Group,
+    by_kind: Callable[[str], type[Any]],
+    attributes: set[str],
+    datasets: set[str],
+    where: str,
+    size: int,
+) -> Any:
+    """Build the neuron or synapse model of a group; a field too many or too few is an error."""
+    kind = str(entry.attrs["kind"])
+    model = by_kind(kind)
+    expected = {part.name for part in fields(model)}
+    found = (set(entry) - datasets) | (set(entry.attrs) - attributes)
+    if found != expected:
+        raise FormatError(where, f"fields {sorted(found)}", f"{sorted(expected)} of {kind}")
+    values: dict[str, Any] = {}
+    for name in expected:
+        values[name] = _array(entry[name], where, size) if name in entry else int(entry.attrs[name])
+    return model(**values)
+
+
+def _array(dataset: Any, where: str, size: int) -> Any:
+    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "iuf":
+        raise FormatError(where, "something that is not a numeric dataset", "a numeric dataset")
+    if dataset.nbytes > DEFLATE_LIMIT * size:
+        raise FormatError(where, f"{dataset.nbytes} bytes declared in a file of {size}", "a size that a file can hold")
+    return dataset[()]
