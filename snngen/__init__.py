@@ -25,10 +25,10 @@ from snngen.errors import (
 if TYPE_CHECKING:
     from snngen.certificate import Certificate, certify
     from snngen.engines.settled import SettledEngine
-    from snngen.generate import Generation, generate
+    from snngen.generation import Generation, generate
     from snngen.ledger import Ledger
+    from snngen.likelihood import perplexity
     from snngen.network import Network, Population, Projection
-    from snngen.perplexity import perplexity
     from snngen.sampling import Sampling
     from snngen.store import load, save
 
@@ -39,13 +39,13 @@ _HOMES = {
     "Certificate": "certificate",
     "certify": "certificate",
     "SettledEngine": "engines.settled",
-    "Generation": "generate",
-    "generate": "generate",
+    "Generation": "generation",
+    "generate": "generation",
     "Ledger": "ledger",
     "Network": "network",
     "Population": "network",
     "Projection": "network",
-    "perplexity": "perplexity",
+    "perplexity": "likelihood",
     "Sampling": "sampling",
     "load": "store",
     "save": "store",

@@ -86,7 +86,7 @@ def generate(
     quiet: Quiet = False,
 ) -> None:
     """Generate text, and say what it cost."""
-    from snngen.generate import generate as run
+    from snngen.generation import generate as run
     from snngen.hardware import chips
     from snngen.hardware.price import price
     from snngen.ledger import CODES
@@ -110,6 +110,8 @@ def generate(
         seed=seed,
         when_full=when_full,  # type: ignore[arg-type]
     )
+    with Console(stderr=True).status("compiling the kernels (once)" if not quiet else "", spinner="dots"):
+        generation.engine.warm()
     decoder = Text(network).stream()
     speak = (lambda text: None) if to_stdout else _speak
     for token in generation.prompt:
@@ -224,7 +226,7 @@ def perplexity(
     """Measure how well a network predicts a text, in windows of its context."""
     import math
 
-    from snngen.perplexity import nats_per_token, windows
+    from snngen.likelihood import nats_per_token, windows
     from snngen.text import Text
 
     network = snngen.load(model)

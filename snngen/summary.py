@@ -9,12 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from snngen.certificate import Certificate
-from snngen.generate import Generation
+from snngen.generation import Generation
 from snngen.ledger import GENERATE, PREFILL
 from snngen.network import Network
 
 if TYPE_CHECKING:
     from snngen.converters.noise import LayerNoise
+    from snngen.hardware.price import Breakdown
 
 
 def print_generation(console: Console, generation: Generation, certificate: Certificate | None) -> None:
@@ -31,7 +32,7 @@ def print_generation(console: Console, generation: Generation, certificate: Cert
     if generation.slides:
         console.print(f"the context was full {generation.slides} times and began anew with its newest half")
     if certificate is not None:
-        console.print(f"certificate: {certificate}", markup=False)
+        console.print(f"certificate: {certificate}", markup=False, soft_wrap=True)
 
 
 def print_layers(console: Console, layers: Sequence[LayerNoise]) -> None:
@@ -109,3 +110,22 @@ def print_network(console: Console, network: Network) -> None:
     console.print("provenance:")
     for key, value in about["provenance"].items():
         console.print(f"  {key}: {value}", markup=False, soft_wrap=True)
+
+
+def print_energy(console: Console, breakdowns: Sequence[Breakdown]) -> None:
+    """Energy per token on each chip, by cause, prefill and generate apart, with what has no price."""
+    from snngen.hardware.price import rows
+
+    for breakdown in breakdowns:
+        chip = breakdown.chip
+        count = "" if breakdown.chips is None else f", {breakdown.chips} chip{'s' if breakdown.chips > 1 else ''}"
+        table = Table(title=f"energy per token: {chip.title}{count}, {breakdown.code} code", title_justify="left")
+        table.add_column("cause")
+        for column in breakdown.columns:
+            table.add_column(column, justify="right")
+        table.add_column("evidence")
+        for row in rows(breakdown):
+            table.add_row(row.cause, *row.cells, row.evidence)
+        console.print(table)
+        if breakdown.unpriced:
+            console.print("  without a price: " + ", ".join(part.cause for part in breakdown.unpriced), markup=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from snngen.network import Network, Population, Projection
@@ -62,14 +64,18 @@ def random_transformer(
     for layer in range(layers):
         at = f"layer{layer}"
         normed = add(f"{at}.norm", norm(), (stream, OneToOne(dim)))
-        query = add(f"{at}.query", threshold(rng, heads * width, spread, 1023), (normed, dense(rng, dim, heads * width)))
+        query = add(
+            f"{at}.query", threshold(rng, heads * width, spread, 1023), (normed, dense(rng, dim, heads * width))
+        )
         key = add(f"{at}.key", threshold(rng, groups * width, spread, 1023), (normed, dense(rng, dim, groups * width)))
         value = add(f"{at}.value", threshold(rng, groups * width, spread), (normed, dense(rng, dim, groups * width)))
         query, key = turn(f"{at}.turned_query", query, heads), turn(f"{at}.turned_key", key, groups)
         shape = (heads, groups, width, context)
         softmax = Softmax(rng.integers(0, 2**23, heads), context, 255)
         share = add(f"{at}.probability", softmax, (query, KeyMemory(*shape), "drive", key))
-        mixed = add(f"{at}.mixed", threshold(rng, heads * width, 255 * 60), (share, ValueMemory(*shape), "drive", value))
+        mixed = add(
+            f"{at}.mixed", threshold(rng, heads * width, 255 * 60), (share, ValueMemory(*shape), "drive", value)
+        )
         out = dense(rng, heads * width, dim, 500)
         bias = rng.integers(-50, 50, dim).astype(np.int32)
         stream = add(f"{at}.attended", Accumulator(bias), (stream, OneToOne(dim)), (mixed, out))
@@ -92,7 +98,7 @@ def feed_forward(seed: int, sizes: tuple[int, ...] = (5, 7, 3), low: int = -7, h
     rng = np.random.default_rng(seed)
     populations = [Population("input", Source(sizes[0], low, high))]
     projections = []
-    for index, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for index, (before, after) in enumerate(pairwise(sizes)):
         name = f"layer{index}"
         populations.append(Population(name, threshold(rng, after, 127 * high * 2, high, low)))
         projections.append(Projection(populations[-2].name, name, dense(rng, before, after)))

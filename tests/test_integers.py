@@ -35,7 +35,9 @@ def test_ones_counts_bits_of_the_magnitude(value: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [np.array([1.5]), np.array([300]), np.array([[1]]), np.array(["a"])], ids=["float", "range", "axes", "text"]
+    "values",
+    [np.array([1.5]), np.array([300]), np.array([[1]]), np.array(["a"])],
+    ids=["float", "range", "axes", "text"],
 )
 def test_checked_refuses_what_does_not_fit(values: np.ndarray) -> None:
     with pytest.raises(NetworkError, match="expected"):

@@ -33,6 +33,10 @@ class SettledEngine:
         self.counts = np.zeros((len(rows), kernel.COUNTERS), dtype=np.int64)
         self.position = 0
 
+    def warm(self) -> None:
+        """Compile the kernel, or load it from Numba's cache, without running anything."""
+        self._call(self.program[:0], -1)
+
     def reset(self) -> None:
         """Forget all tokens: the next one is the first."""
         self.neurons[:] = 0
@@ -59,18 +63,7 @@ class SettledEngine:
         else:
             self._present(codes or {})
         program = self.program if read or not len(self._prefill) else self._prefill
-        unknown = kernel.run_token(
-            program,
-            self.weights,
-            self.constants,
-            -1 if token is None else token,
-            self.position,
-            self.memory,
-            self.drives,
-            self.neurons,
-            self.scratch,
-            self.counts,
-        )
+        unknown = self._call(program, -1 if token is None else token)
         if unknown:
             raise NetworkError("settled kernel", f"opcode of row {unknown - 1}", "an opcode of kernels/settled.py")
         self.position += 1
@@ -88,6 +81,20 @@ class SettledEngine:
     def counted(self) -> tuple[IntArray, IntArray]:
         """Counts of the last step: (populations, 6) and (projections, 6) int64, see `snngen/ledger.py`."""
         return self.counts[self._settlings], self.counts[self._deliveries]
+
+    def _call(self, program: IntArray, token: int) -> int:
+        return kernel.run_token(
+            program,
+            self.weights,
+            self.constants,
+            token,
+            self.position,
+            self.memory,
+            self.drives,
+            self.neurons,
+            self.scratch,
+            self.counts,
+        )
 
     def _layout(self) -> None:
         """Give every population, operand, memory and weight matrix its place in the flat arrays."""

@@ -96,12 +96,12 @@ def source(row: Ints, token: int, neurons: Ints, count: Ints) -> None:
     last = neurons[EVENT, first]
     neurons[CODE, first + last] = 0
     neurons[CODE, first + token] = 1
-    changed = neurons[PREVIOUS, first + token] != 1
+    changed = 0 if neurons[PREVIOUS, first + token] == 1 else 1 + neurons[PREVIOUS, first + last]  # one on, one off
     neurons[PREVIOUS, first + last] = 0
     neurons[PREVIOUS, first + token] = 1
     neurons[EVENT, first] = token
     count[UPDATES] = count[GRADED] = count[UNARY] = count[BITWISE] = count[PEAK] = 1
-    count[CHANGED] = 2 if changed else 0
+    count[CHANGED] = changed
 
 
 @njit(cache=True, error_model="numpy")

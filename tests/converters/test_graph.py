@@ -22,7 +22,7 @@ def random_graph(seed: int = 0) -> Graph:
     generator = np.random.default_rng(seed)
 
     def normal(*shape: int) -> Floats:
-        return generator.normal(0, 0.5, shape).astype(np.float32)
+        return generator.normal(0, 0.3, shape).astype(np.float32)
 
     frequencies = 10.0 ** (-np.arange(0, WIDTH, 2) / WIDTH)
     graph = Graph(VOCABULARY, CONTEXT)
@@ -39,7 +39,7 @@ def random_graph(seed: int = 0) -> Graph:
     gate = graph.add("gate", Linear(normal(HIDDEN, DIM)), stream)
     up = graph.add("up", Linear(normal(HIDDEN, DIM)), stream)
     gated = graph.add("gated", Gate("silu"), gate, up)
-    graph.add("logits", Linear(normal(VOCABULARY, HIDDEN) / 20), gated)
+    graph.add("logits", Linear(normal(VOCABULARY, HIDDEN)), gated)
     return graph
 
 
@@ -54,7 +54,8 @@ def test_pieces_with_a_cache_equal_the_whole_sequence(cuts: set[int], batch: int
     edges = [0, *sorted(cuts), CONTEXT]
     cache: Cache = {}
     pieces = [graph.run(tokens[:, first:last], first, cache) for first, last in pairwise(edges)]
-    np.testing.assert_allclose(np.concatenate(pieces, axis=1), graph.run(tokens), rtol=0, atol=2e-5)
+    whole = graph.run(tokens)
+    np.testing.assert_allclose(np.concatenate(pieces, axis=1), whole, rtol=0, atol=1e-5 * float(np.abs(whole).max()))
 
 
 def test_a_later_token_changes_nothing_before_it() -> None:

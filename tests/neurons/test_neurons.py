@@ -56,7 +56,8 @@ def test_kernel_equals_reference_and_codes_stay_in_range(kind: str, seed: int) -
     names = [f"input_{operand}" for operand in neuron.operands]
     populations = [Population(name, Source(SIZE, -300, 300)) for name in names]
     projections = [
-        Projection(name, "target", OneToOne(SIZE), operand) for name, operand in zip(names, neuron.operands, strict=True)
+        Projection(name, "target", OneToOne(SIZE), operand)
+        for name, operand in zip(names, neuron.operands, strict=True)
     ]
     network = Network((*populations, Population("target", neuron)), tuple(projections))
     inputs = {name: rng.integers(-300, 301, (20, SIZE)) for name in names}

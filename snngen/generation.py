@@ -1,4 +1,4 @@
-"""Generate: tokens in, tokens out, with the ledger of what it took."""
+"""Generation: tokens in, tokens out, with the ledger of what it took."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Streamer(Protocol):
 class Generation:
     """A running or finished generation: iterate for tokens as they come, or read `text` and `tokens` of the whole.
 
-    prompt: its tokens. tokens: prompt and generated. ledger: what was done, per token.
+    engine: what runs. prompt: its tokens. tokens: prompt and generated. ledger: what was done, per token.
     stopped: why it ended: ``length``, ``end`` (an end token) or ``context`` (full). slides: how often the memory was
     emptied and filled again with the newest half of the context.
     prefill_seconds, generate_seconds: time spent in the engine and the sampler.
@@ -52,12 +52,14 @@ class Generation:
         self.prefill_seconds = self.generate_seconds = 0.0
         self._generated: list[int] = []
         self._limit, self._sampling, self._streamer = limit, sampling, streamer
-        self._when_full, self._engine = when_full, engine
+        self._when_full, self.engine = when_full, engine
         self._steps = self._run()
 
     def __iter__(self) -> Iterator[int]:
         yield from list(self._generated)
-        yield from self._steps
+        # Not `yield from`: a reader that stops early would end the run itself.
+        for token in self._steps:  # noqa: UP028
+            yield token
 
     def finish(self) -> Generation:
         """Run to the end."""
@@ -92,15 +94,16 @@ class Generation:
         return self.ledger.tokens(GENERATE) / self.generate_seconds if self.generate_seconds else 0.0
 
     def _prefill(self, tokens: Sequence[int]) -> None:
+        self.engine.warm()
         started = time.perf_counter()
-        self._engine.reset()
+        self.engine.reset()
         for index, token in enumerate(tokens):
-            self._engine.step(token, read=index == len(tokens) - 1)
-            self.ledger.record(PREFILL, *self._engine.counted())
+            self.engine.step(token, read=index == len(tokens) - 1)
+            self.ledger.record(PREFILL, *self.engine.counted())
         self.prefill_seconds += time.perf_counter() - started
 
     def _run(self) -> Iterator[int]:
-        network, engine, context = self.network, self._engine, self.network.context
+        network, engine, context = self.network, self.engine, self.network.context
         unit = float(network[network.output].scale[0])
         stream = self._sampling.stream()
         if self._streamer is not None:
@@ -127,13 +130,13 @@ class Generation:
 
     def _advance(self, token: int) -> None:
         context = self.network.context
-        if context is not None and self._engine.position >= context:
+        if context is not None and self.engine.position >= context:
             self.slides += 1
             self._prefill([*self.prompt, *self._generated][-max(1, context // 2) :])
             return
         started = time.perf_counter()
-        self._engine.step(token)
-        self.ledger.record(GENERATE, *self._engine.counted())
+        self.engine.step(token)
+        self.ledger.record(GENERATE, *self.engine.counted())
         self.generate_seconds += time.perf_counter() - started
 
 

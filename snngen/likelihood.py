@@ -1,4 +1,4 @@
-"""Perplexity: how well a network predicts a text."""
+"""Likelihood: how well a network predicts a text."""
 
 from __future__ import annotations
 
