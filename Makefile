@@ -1,12 +1,17 @@
-# make demo: install and generate text. make test: everything that CI checks.
+# make demo: install and generate text. make test: everything that CI checks. make bench: how fast it is.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-export NUMBA_CACHE_DIR ?= $(CURDIR)/.numba_cache
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+CACHE := $(CURDIR)/.numba_cache
+export NUMBA_CACHE_DIR ?= $(CACHE)
+# The tests that compare with torch and transformers run on the Python of CI; elsewhere they are skipped, unless
+# EXTRAS=test,parity asks for them (on Linux, PyPI's torch may bring several gigabytes of CUDA).
+EXTRAS ?= $(shell $(PYTHON) -c 'import sys; print("test,parity" if sys.version_info[:2] == (3, 11) else "test")')
 
-.PHONY: demo test lint unit slow bench clean
+.PHONY: demo test lint unit bench clean
 
-demo: $(VENV)/.installed
+demo: $(VENV)/.installed $(CACHE)/.fresh
 	$(BIN)/snngen generate "ROMEO:" --tokens 400 --seed 1
 
 test: lint unit
@@ -17,22 +22,26 @@ lint: $(VENV)/.tested
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: $(VENV)/.tested
+unit: $(VENV)/.tested $(CACHE)/.fresh
 	$(BIN)/python -m pytest
 
-bench: $(VENV)/.tested
+bench: $(VENV)/.installed $(CACHE)/.fresh
 	$(BIN)/python benchmarks/generate.py
 
-$(VENV)/bin/python:
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "installing snngen into $(VENV), once"
 	$(PYTHON) -m venv $(VENV)
-
-$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
-	touch $@
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
 
 $(VENV)/.tested: $(VENV)/.installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,parity]'
-	touch $@
+	@echo "installing what the checks need ($(EXTRAS)) into $(VENV), once"
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@touch $@
+
+# Numba does not see that a kernel which another file calls has changed: drop its cache when any has.
+$(CACHE)/.fresh: $(wildcard snngen/kernels/*.py)
+	@rm -rf $(CACHE) && mkdir -p $(CACHE) && touch $@
 
 clean:
-	rm -rf $(VENV) .numba_cache build dist *.egg-info
+	rm -rf $(VENV) $(CACHE) build dist *.egg-info

@@ -25,7 +25,7 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 JSON_LIMIT = 10 * 2**20  # bytes; real configurations, indices and tensor headers have less than one MiB
 TOKENIZER_LIMIT = 100 * 2**20  # the largest vocabularies in use take 35 MiB
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-BUFFER = re.compile(r"(^|\.)rotary_emb\.inv_freq$")  # follows from rope_theta; only old checkpoints hold it
+BUFFER = re.compile(r"(^|\.)rotary_emb\.inv_freq\Z")  # follows from rope_theta; only old checkpoints hold it
 
 
 def recognizes(path: Path) -> bool:
@@ -41,6 +41,8 @@ def read(path: Path, tokenizer: Path | None = None) -> Checkpoint:
     raises: FormatError for files that are missing, damaged or inconsistent; UnsupportedError for quantized or
     pickled weights.
     """
+    if not recognizes(path):
+        raise FormatError(str(path), f"no {CONFIG}", "a Hugging Face folder")
     config = _read_object(path / CONFIG)
     if config.pop("quantization_config", None) is not None:
         raise UnsupportedError(
@@ -153,10 +155,11 @@ def _read_shard(path: Path, listed: set[str] | None) -> dict[str, Floats]:
 
 def _read_header(path: Path) -> tuple[dict[str, Any], int]:
     """{name: dtype, shape, data_offsets} of a safetensors file and where its data starts."""
+    limit = min(JSON_LIMIT, path.stat().st_size)
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if length > JSON_LIMIT:
-            raise FormatError(str(path), f"a header of {length} bytes", f"at most {JSON_LIMIT}", "Is it safetensors?")
+        if length > limit:
+            raise FormatError(str(path), f"a header of {length} bytes", f"at most {limit}", "Is it safetensors?")
         text = file.read(length)
     try:
         # the library holds every dtype, shape and offset against the length of the file, but NumPy has no BF16
@@ -221,12 +224,11 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def _read_text(path: Path, limit: int) -> str:
-    with path.open("rb") as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise FormatError(str(path), f"more than {limit} bytes", "a file of a real model")
+    size = path.stat().st_size
+    if size > limit:
+        raise FormatError(str(path), f"{size} bytes", f"at most {limit}, more than any real model needs")
     try:
-        return data.decode("utf-8")
+        return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise FormatError(str(path), str(error), "UTF-8 text") from error
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from snngen.errors import CapacityError, NetworkError, PromptError
+from snngen.errors import CapacityError, PromptError
 from snngen.integers import IntArray
 from snngen.kernels import settled as kernel
 from snngen.network import Network, Population, Projection
@@ -63,9 +63,7 @@ class SettledEngine:
         else:
             self._present(codes or {})
         program = self.program if read or not len(self._prefill) else self._prefill
-        unknown = self._call(program, -1 if token is None else token)
-        if unknown:
-            raise NetworkError("settled kernel", f"opcode of row {unknown - 1}", "an opcode of kernels/settled.py")
+        self._call(program, -1 if token is None else token)
         self.position += 1
 
     def codes(self, name: str) -> npt.NDArray[np.int32]:
@@ -82,8 +80,8 @@ class SettledEngine:
         """Counts of the last step: (populations, 6) and (projections, 6) int64, see `snngen/ledger.py`."""
         return self.counts[self._settlings], self.counts[self._deliveries]
 
-    def _call(self, program: IntArray, token: int) -> int:
-        return kernel.run_token(
+    def _call(self, program: IntArray, token: int) -> None:
+        kernel.run_token(
             program,
             self.weights,
             self.constants,
@@ -123,8 +121,8 @@ class SettledEngine:
             scratch = max(scratch, synapse.target_size)
         self.weights = np.concatenate([*matrices, np.zeros(1, dtype=np.int8)])
         self.memory = np.zeros(memory + 1, dtype=np.int8)
-        self.drives = np.zeros(drives, dtype=np.int64)
-        self.neurons = np.zeros((3, neurons), dtype=np.int32)
+        self.drives = np.zeros(drives, dtype=np.int32)
+        self.neurons = np.zeros((4, neurons), dtype=np.int32)
         self.scratch = np.zeros(scratch + 1, dtype=np.int32)
         self._settlings = np.zeros(len(network.populations), dtype=np.int64)
         self._deliveries = np.zeros(len(network.projections), dtype=np.int64)
@@ -142,7 +140,7 @@ class SettledEngine:
         row = [0] * kernel.COLUMNS
         row[kernel.OPCODE] = population.neuron.opcode
         row[kernel.ROW] = self._next_row
-        row[kernel.INTO], row[kernel.INTO_SIZE] = self._codes[name], population.size
+        row[kernel.INTO], row[kernel.SIZE] = self._codes[name], population.size
         begins = [self._drives[name, operand] for operand in population.neuron.operands]
         row[kernel.FROM], row[kernel.SECOND] = [*begins, 0, 0][:2]
         row[kernel.CONSTANTS] = self._place(population.neuron.constants())
@@ -154,12 +152,13 @@ class SettledEngine:
         row = [0] * kernel.COLUMNS
         row[kernel.OPCODE] = synapse.opcode
         row[kernel.ROW] = self._next_row
-        row[kernel.FROM], row[kernel.FROM_SIZE] = self._codes[projection.source], synapse.source_size
+        row[kernel.FROM] = self._codes[projection.source]
         row[kernel.FROM_ROW] = self._settlings[network.order[projection.source]]
-        row[kernel.INTO], row[kernel.INTO_SIZE] = (
+        row[kernel.INTO], row[kernel.SIZE] = (
             self._drives[projection.target, projection.operand],
             synapse.target_size,
         )
+        row[kernel.WRITER_ROW] = -1
         row[kernel.WEIGHTS] = self._memories.get(index, self._matrices.get(index, 0))
         if projection.writer is not None:
             row[kernel.WRITER] = self._codes[projection.writer]

@@ -1,7 +1,7 @@
 """Neuron models: what a population does with the drive that reaches it. One file per model.
 
 A neuron is a frozen dataclass. Its `reference` is the specification in plain NumPy; its `opcode` and
-`constants` are what the settled kernel (`snngen/kernels/settled.py`) runs. Models are found by file name.
+`constants` are what the kernels run (`snngen/kernels/evaluate.py`). Models are found by file name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Neuron(ABC):
     """The base of all neuron models.
 
     operands: the names of the inputs that are kept apart (ports); a projection ends in one of them.
-    opcode: the branch of the settled kernel that settles this model.
+    opcode: the model's number in `snngen/kernels/evaluate.py`.
     wide: True where the output is a potential of up to 32 bits and not a code of `low..high`.
     """
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from snngen.errors import NetworkError
 from snngen.integers import IntArray, checked
-from snngen.kernels import settled
+from snngen.kernels import evaluate
 from snngen.neurons import Neuron
 
 POTENTIAL_LIMIT = 2**31 - 1
@@ -23,7 +23,7 @@ class Accumulator(Neuron):
 
     bias: IntArray
 
-    opcode = settled.ACCUMULATOR
+    opcode = evaluate.ACCUMULATOR
     wide = True
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from snngen.errors import NetworkError
 from snngen.integers import INT32_MAX, IntArray, checked, divide_rounding
-from snngen.kernels import settled
+from snngen.kernels import evaluate
 from snngen.neurons import Neuron
 
 
@@ -29,7 +29,7 @@ class Gate(Neuron):
     high: int
 
     operands = ("gate", "value")
-    opcode = settled.GATE
+    opcode = evaluate.GATE
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "table", checked(self.table, np.int32, "Gate.table"))

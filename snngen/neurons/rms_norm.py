@@ -8,7 +8,7 @@ import numpy as np
 
 from snngen.errors import NetworkError
 from snngen.integers import IntArray, checked, divide_rounding, square_root
-from snngen.kernels import settled
+from snngen.kernels import evaluate
 from snngen.neurons import Neuron
 
 INPUT_LIMIT = 2**23 - 1  # a 24-bit potential, as Loihi 2 keeps it; squares of 2**15 of them fit int64
@@ -34,7 +34,7 @@ class RMSNorm(Neuron):
     low: int
     high: int
 
-    opcode = settled.RMS_NORM
+    opcode = evaluate.RMS_NORM
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "gain", checked(self.gain, np.int64, "RMSNorm.gain"))

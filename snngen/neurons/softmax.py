@@ -8,7 +8,7 @@ import numpy as np
 
 from snngen.errors import NetworkError
 from snngen.integers import IntArray, checked, divide_rounding
-from snngen.kernels import settled
+from snngen.kernels import evaluate
 from snngen.neurons import Neuron
 from snngen.powers import TABLE_BITS, power_table
 
@@ -32,7 +32,7 @@ class Softmax(Neuron):
     context: int
     high: int
 
-    opcode = settled.SOFTMAX
+    opcode = evaluate.SOFTMAX
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "multiplier", checked(self.multiplier, np.int64, "Softmax.multiplier"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from snngen.errors import NetworkError
 from snngen.integers import IntArray
-from snngen.kernels import settled
+from snngen.kernels import evaluate
 from snngen.neurons import Neuron
 
 
@@ -22,7 +22,7 @@ class Source(Neuron):
     high: int = 1
 
     operands = ()
-    opcode = settled.SOURCE
+    opcode = evaluate.SOURCE
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.low > self.high:

@@ -8,7 +8,7 @@ import numpy as np
 
 from snngen.errors import NetworkError
 from snngen.integers import IntArray, checked, divide_rounding
-from snngen.kernels import settled
+from snngen.kernels import evaluate
 from snngen.neurons import Neuron
 
 
@@ -32,7 +32,7 @@ class Threshold(Neuron):
     low: int
     high: int
 
-    opcode = settled.THRESHOLD
+    opcode = evaluate.THRESHOLD
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "theta", checked(self.theta, np.int32, "Threshold.theta"))

@@ -19,7 +19,7 @@ from snngen.integers import IntArray
 class Synapse(ABC):
     """The base of all synapse models.
 
-    opcode: the branch of the settled kernel that delivers through this model.
+    opcode: the model's number in `snngen/kernels/deliver.py`.
     persistent: True where the weights stay as they are from token to token, so that a code that did not change
         need not be sent again (the `delta` code); False for weights that depend on the position or are written.
     """

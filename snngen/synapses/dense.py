@@ -8,7 +8,7 @@ import numpy as np
 
 from snngen.errors import NetworkError
 from snngen.integers import INT32_MAX, IntArray, checked
-from snngen.kernels import settled
+from snngen.kernels import deliver
 from snngen.synapses import Synapse, wide_matmul
 
 
@@ -24,7 +24,7 @@ class Dense(Synapse):
     matrix: IntArray
     gain: IntArray
 
-    opcode = settled.DENSE
+    opcode = deliver.DENSE
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "matrix", checked(self.matrix, np.int8, "Dense.matrix", ndim=2))

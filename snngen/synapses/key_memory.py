@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snngen.integers import IntArray
-from snngen.kernels import settled
+from snngen.kernels import deliver
 from snngen.synapses import Synapse
 from snngen.synapses.value_memory import check_heads
 
@@ -26,7 +26,7 @@ class KeyMemory(Synapse):
     width: int
     context: int
 
-    opcode = settled.KEY_MEMORY
+    opcode = deliver.KEY_MEMORY
     persistent = False
 
     def __post_init__(self) -> None:

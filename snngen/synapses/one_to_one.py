@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from snngen.errors import NetworkError
 from snngen.integers import IntArray
-from snngen.kernels import settled
+from snngen.kernels import deliver
 from snngen.synapses import Synapse
 
 
@@ -19,7 +19,7 @@ class OneToOne(Synapse):
 
     neurons: int
 
-    opcode = settled.ONE_TO_ONE
+    opcode = deliver.ONE_TO_ONE
 
     def __post_init__(self) -> None:
         if self.neurons < 1:

@@ -8,7 +8,7 @@ import numpy as np
 
 from snngen.errors import NetworkError
 from snngen.integers import IntArray, checked
-from snngen.kernels import settled
+from snngen.kernels import deliver
 from snngen.synapses import Synapse
 
 UNIT = 2**14
@@ -29,7 +29,7 @@ class Rotary(Synapse):
     cosine: IntArray
     sine: IntArray
 
-    opcode = settled.ROTARY
+    opcode = deliver.ROTARY
     persistent = False
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from snngen.errors import NetworkError
 from snngen.integers import IntArray
-from snngen.kernels import settled
+from snngen.kernels import deliver
 from snngen.synapses import Synapse
 
 
@@ -34,7 +34,7 @@ class ValueMemory(Synapse):
     width: int
     context: int
 
-    opcode = settled.VALUE_MEMORY
+    opcode = deliver.VALUE_MEMORY
     persistent = False
 
     def __post_init__(self) -> None:

@@ -143,8 +143,11 @@ def checkpoint(model_type: str = "llama", biased: tuple[str, ...] = (), **change
         "mlp.down_proj": (dim, hidden),
     }
     generator = np.random.default_rng(0)
-    tensors = {"model.embed_tokens.weight": (vocabulary, dim), "lm_head.weight": (vocabulary, dim)}
-    tensors |= {"model.norm.weight": (dim,)}
+    tensors: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (vocabulary, dim),
+        "lm_head.weight": (vocabulary, dim),
+        "model.norm.weight": (dim,),
+    }
     for layer in range(SIZES["num_hidden_layers"]):
         at = f"model.layers.{layer}"
         tensors |= {f"{at}.{name}.weight": (dim,) for name in ("input_layernorm", "post_attention_layernorm")}
@@ -288,6 +291,7 @@ def test_a_bias_that_the_configuration_does_not_know_is_refused() -> None:
         ("qwen2", {"sliding_window": 12}, 40),
         ("qwen2", {"sliding_window": 12, "use_sliding_window": False, "max_window_layers": 0}, 40),
         ("qwen2", {"sliding_window": 12, "use_sliding_window": True}, 40),  # opens at layer 28, there are 3
+        ("qwen2", {"sliding_window": 12, "use_sliding_window": True, "max_window_layers": 3}, 40),
         ("qwen2", {"sliding_window": 12, "use_sliding_window": True, "max_window_layers": 2}, 12),
         ("qwen2", {"sliding_window": 12, "use_sliding_window": True, "max_window_layers": None}, 12),
         ("qwen2", {"sliding_window": None, "use_sliding_window": True, "max_window_layers": 0}, 40),

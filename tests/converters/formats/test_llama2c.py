@@ -199,12 +199,18 @@ def test_flipped_bytes_in_the_header_never_surprise(scratch: Path, version: int,
     version=st.sampled_from(sorted(WRITERS)),
     sizes=st.tuples(*[st.sampled_from([-(2**31), -1, 0, 1, 2, 6, 2**16, 2**23, 2**31 - 1])] * 7),
 )
-@example(version=0, sizes=(2**23, 2**23, 2**23, 2**22, 2**22, 2**23, 2**23))  # more bytes than int64 counts
 def test_any_sizes_never_surprise(scratch: Path, version: int, sizes: tuple[int, ...]) -> None:
     data = bytearray(WRITERS[version](tensors()))
     struct.pack_into("<7i", data, 0 if version == 0 else 8, *sizes)
     scratch.write_bytes(data)
     read_or_refuse(scratch)
+
+
+def test_sizes_whose_product_overflows_are_refused(model: Path) -> None:
+    sizes = (2**22, 2**22 - 1, 2**20, 2**21, 2**21, 2**20 - 1, 1)  # modulo 2**64 they ask for just these 36 bytes
+    model.write_bytes(struct.pack("<7i", *sizes) + bytes(8))
+    with pytest.raises(FormatError, match="36 bytes"):
+        llama2c.read(model)
 
 
 @settings(max_examples=200, deadline=None)
