@@ -14,7 +14,7 @@ from snngen.converters import families, formats
 from snngen.converters.graph import Graph
 from snngen.converters.noise import LayerNoise, layer_noise
 from snngen.converters.quantize import Settings, quantize
-from snngen.errors import FormatError, PromptError
+from snngen.errors import FormatError, PromptError, UnsupportedError
 from snngen.network import Network
 from snngen.text import Text
 
@@ -43,16 +43,22 @@ def convert(
     settings: Settings | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    context: int | None = None,
 ) -> Conversion:
     """Convert a model into a spiking network.
 
     source: a file or folder in any known format. tokenizer: its tokenizer, where the format keeps it apart.
     calibrate: a text file, (sequences, tokens) numbers, or None: sequences sampled from the float model itself.
     settings: bits. seed: of the sampled calibration. progress: is told (trials done, trials in all).
+    context: hold the network to fewer tokens than the model has learned; tables and memories shrink with it.
     raises: FormatError, UnsupportedError, NetworkError, PromptError as the parts do.
     """
     checkpoint = formats.read(Path(source), None if tokenizer is None else Path(tokenizer))
     graph = families.build(checkpoint)
+    if context is not None:
+        if not 1 <= context <= graph.context:
+            raise UnsupportedError("context", str(context), f"1..{graph.context}, what the model has learned")
+        graph.context = context
     tokens = calibration_tokens(graph, calibrate, seed)
     network = quantize(graph, tokens, settings, progress)
     layers = layer_noise(graph, network, list(tokens[:3]))

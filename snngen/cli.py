@@ -161,6 +161,7 @@ def convert(
     ] = None,
     weight_bits: Annotated[int, typer.Option(help="of weights, 2..8")] = 8,
     activation_bits: Annotated[int, typer.Option(help="of codes that pass weights, 2..8")] = 8,
+    context: Annotated[int | None, typer.Option(help="tokens that fit, fewer than the model has learned")] = None,
     seed: Annotated[int, typer.Option(help="of the sampled calibration")] = 0,
     json_path: Json = None,
     quiet: Quiet = False,
@@ -171,7 +172,7 @@ def convert(
     from snngen.converters.quantize import Settings
 
     with _progress("calibrating", quiet) as tell:
-        conversion = run(source, tokenizer, calibrate, Settings(weight_bits, activation_bits), seed, tell)
+        conversion = run(source, tokenizer, calibrate, Settings(weight_bits, activation_bits), seed, tell, context)
     snngen.save(conversion.network, out)
     if json_path is not None:
         _write_json(json_path, report(conversion))

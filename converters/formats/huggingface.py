@@ -80,7 +80,7 @@ def read(path: Path, tokenizer: Path | None = None) -> Checkpoint:
     if chosen is None:
         notes.append(f"the folder has no {TOKENIZER}: prompts are token numbers")
     else:
-        text = _read_tokenizer(chosen, vocabulary, begin, notes)
+        text, begin = _read_tokenizer(chosen, vocabulary, begin, notes)
         sources.append(chosen)
     return Checkpoint(
         source=str(path),
@@ -188,8 +188,13 @@ def _tokenizer_path(path: Path, given: Path | None) -> Path | None:
     return chosen
 
 
-def _read_tokenizer(path: Path, vocabulary: int, begin: tuple[int, ...], notes: list[str]) -> str:
-    """A tokenizer.json that knows no token beyond the vocabulary, as JSON; appends what is worth knowing to `notes`."""
+def _read_tokenizer(
+    path: Path, vocabulary: int, begin: tuple[int, ...], notes: list[str]
+) -> tuple[str, tuple[int, ...]]:
+    """A tokenizer.json that knows no token beyond the vocabulary, as JSON, and the token that it begins a text with.
+
+    Appends what is worth knowing to `notes`.
+    """
     text = _read_text(path, TOKENIZER_LIMIT)
     try:
         tokenizer = Tokenizer.from_str(text)
@@ -202,11 +207,14 @@ def _read_tokenizer(path: Path, vocabulary: int, begin: tuple[int, ...], notes: 
     if size < vocabulary:
         notes.append(f"the tokenizer knows {size} of the {vocabulary} tokens; the vocabulary is padded")
     if begin and opening != begin:
-        notes.append(f"token {begin[0]} begins every text, though the tokenizer's own template does not put it there")
+        notes.append(
+            f"prompts do not begin with bos_token_id {begin[0]}: the tokenizer's own template does not put it there"
+        )
+        begin = ()
     tokenizer.no_truncation()  # settings of training that would cut or pad a prompt
     tokenizer.no_padding()
     normalized: str = tokenizer.to_str()
-    return normalized
+    return normalized, begin
 
 
 def _tokens(settings: dict[str, Any], key: str, vocabulary: int, path: Path) -> tuple[int, ...]:

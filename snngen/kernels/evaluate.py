@@ -14,7 +14,7 @@ from numba import njit
 Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
 # Opcodes of the neuron models
-SOURCE, THRESHOLD, ACCUMULATOR, RMS_NORM, SOFTMAX, GATE = range(6)
+SOURCE, THRESHOLD, ACCUMULATOR, RMS_NORM, SOFTMAX, GATE, INTEGRATE_AND_FIRE = range(7)
 
 
 @njit(cache=True, error_model="numpy")

@@ -44,10 +44,13 @@ def packed(entries: Entries, header: dict[str, Any] | None = None) -> bytes:
     return struct.pack("<Q", len(text)) + text + b"".join(data for *_, data in entries.values())
 
 
-def words(count: int = VOCABULARY) -> Tokenizer:
-    """A tokenizer of `count` words."""
+def words(count: int = VOCABULARY, begin: int | None = 1) -> Tokenizer:
+    """A tokenizer of `count` words that begins a text with one of them."""
     tokenizer = Tokenizer(models.WordLevel({f"w{number}": number for number in range(count)}, unk_token="w0"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    if begin is not None:
+        word = f"w{begin}"
+        tokenizer.post_processor = processors.TemplateProcessing(single=f"{word} $A", special_tokens=[(word, begin)])
     return tokenizer
 
 
@@ -94,7 +97,7 @@ def test_a_sound_folder(folder: Path) -> None:
     assert (checkpoint.begin, checkpoint.end) == (1, (2,))
     assert checkpoint.tensors["a"].tolist() == [1, 2, 3]
     assert checkpoint.tokenizer is not None
-    assert Tokenizer.from_str(checkpoint.tokenizer).encode("w3 w5").ids == [3, 5]
+    assert Tokenizer.from_str(checkpoint.tokenizer).encode("w3 w5").ids == [1, 3, 5]
 
 
 def test_only_a_folder_with_a_configuration_is_recognized(folder: Path, tmp_path: Path) -> None:
@@ -398,6 +401,7 @@ def test_tokens_that_begin_and_end_a_text(
     configure(folder, **config)
     if generation is not None:
         (folder / "generation_config.json").write_text(json.dumps(generation))
+    words(begin=begin).save(str(folder / "tokenizer.json"))
     checkpoint = huggingface.read(folder)
     assert (checkpoint.begin, checkpoint.end) == (begin, end)
 
@@ -472,12 +476,12 @@ def test_a_folder_without_a_tokenizer_is_noted(folder: Path) -> None:
     assert any("no tokenizer.json" in note for note in checkpoint.notes)
 
 
-def test_a_begin_token_that_the_tokenizer_does_not_put_itself_is_noted(folder: Path) -> None:
-    assert any("token 1 begins every text" in note for note in huggingface.read(folder).notes)
-    tokenizer = words()
-    tokenizer.post_processor = processors.TemplateProcessing(single="w1 $A", special_tokens=[("w1", 1)])
-    tokenizer.save(str(folder / "tokenizer.json"))
+def test_a_begin_token_that_the_tokenizer_does_not_put_itself_is_not_used(folder: Path) -> None:
     assert not huggingface.read(folder).notes
+    words(begin=None).save(str(folder / "tokenizer.json"))
+    checkpoint = huggingface.read(folder)
+    assert checkpoint.begin is None
+    assert any("do not begin with bos_token_id 1" in note for note in checkpoint.notes)
 
 
 @pytest.mark.parametrize("inside_a_folder", [True, False])
@@ -499,4 +503,4 @@ def test_settings_of_training_do_not_cut_or_pad_a_prompt(folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
     text = huggingface.read(folder).tokenizer
     assert text is not None
-    assert Tokenizer.from_str(text).encode("w1 w2 w3").ids == [1, 2, 3]
+    assert Tokenizer.from_str(text).encode("w1 w2 w3").ids == [1, 1, 2, 3]

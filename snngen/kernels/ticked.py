@@ -1,0 +1,407 @@
+"""The ticked kernel: events are queued tick by tick, delivered, and every neuron fires at most once per tick.
+
+A tick has three parts. *Fire*: of the neurons whose sent sum differs from the code that they want, those fire whose
+code says that it is time. *Deliver*: events that are due reach their targets' drive. *Evaluate*: populations that were
+reached want new codes. Nothing else is touched, so a tick costs what its events cost.
+
+All of a network's state is in `Tables`, a named tuple of arrays; see `snngen/engines/ticked.py`, which lays it out.
+Numba's cache does not notice a change in a callee of another file (evaluate.py, deliver.py): after one, clear it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from snngen.kernels import deliver, evaluate
+
+Ints: TypeAlias = npt.NDArray[np.integer[Any]]
+
+# Modes of spike codes
+GRADED, UNARY, BITWISE, TTFS = range(4)
+
+# Columns of `populations`: what is constant, then what changes
+OPCODE, FIRST, SIZE, DRIVE, SECOND, CONSTANTS, MODE, STEP, CYCLE, LOW, HIGH, STAGE = range(12)
+PENDING, DUE, TOUCHED, START, FIRED, EVENTS, UPDATES = range(12, 19)
+POPULATION_COLUMNS = 19
+
+# Columns of `channels`: one for each population that a projection listens to
+SOURCE, SYNAPSE, WRITES, DELAY, RING, QUEUE, SUM, TARGET, INTO, LENGTH, WEIGHTS, PARAMETERS, OTHER = range(13)
+FLYING, OPERATIONS, BYTES, WRITTEN = range(13, 17)
+CHANNEL_COLUMNS = 17
+
+# Rows of `neurons`
+SENT, WANTED, WAITING, EVENT, PAYLOAD = range(5)
+
+# Places in `clock`
+TICK, POSITION, LAYERED, NOW_STAGE, STAGE_END, INPUT, TRACED, SHUFFLE, LAST_EVENT = range(9)
+CLOCK = 9
+
+QUIET, TICK_LIMIT, TRACE_FULL = range(3)
+NEVER = 2**62
+
+
+class Tables(NamedTuple):
+    """All arrays of a network in the ticked engine.
+
+    populations (p, 19), channels (c, 17), clock (9,) int64: see the columns above.
+    neurons (5, n) int32: SENT so far, WANTED code, indices WAITING to fire, and the EVENTs and PAYLOADs of this tick.
+    drives (d,) int32, sums (s,) int32: drive, and what queries and probabilities have delivered so far.
+    ring (2, r) int32, queued (q,) int64: events on their way, one slot for each tick of a channel's delay.
+    weights, memory int8; constants int64; scratch int32: as in the settled kernel.
+    inputs (m, 4) int32: tick, population, neuron, payload of events from outside, by tick.
+    trace (t, 4) int32: the same of every event fired; no rows where nothing is recorded.
+    """
+
+    populations: Ints
+    channels: Ints
+    clock: Ints
+    neurons: Ints
+    drives: Ints
+    sums: Ints
+    ring: Ints
+    queued: Ints
+    weights: Ints
+    memory: Ints
+    constants: Ints
+    scratch: Ints
+    inputs: Ints
+    trace: Ints
+
+
+@njit(cache=True)
+def rounded(value: int, step: int) -> int:
+    """The multiple of `step` that a lossy code sends for a value."""
+    if step == 1:
+        return value
+    count = (abs(value) + step // 2) // step
+    return count * step if value >= 0 else -count * step
+
+
+@njit(cache=True)
+def top_bit(magnitude: int) -> int:
+    """Number of the highest one bit."""
+    bit = 0
+    while magnitude > 1:
+        magnitude >>= 1
+        bit += 1
+    return bit
+
+
+@njit(cache=True)
+def phase_of(row: Ints, difference: int) -> int:
+    """The phase of its cycle at which a clocked code sends the next part of a difference."""
+    if row[MODE] == BITWISE:
+        return max(0, row[CYCLE] - 1 - top_bit(abs(difference)))
+    return row[HIGH] - min(max(difference, row[LOW]), row[HIGH])
+
+
+@njit(cache=True)
+def due(row: Ints, difference: int, tick: int) -> int:
+    """The first tick from `tick` on at which a neuron with this difference fires."""
+    if row[MODE] <= UNARY:
+        return tick
+    return tick + (phase_of(row, difference) - (tick - row[START])) % row[CYCLE]
+
+
+@njit(cache=True)
+def part(row: Ints, difference: int) -> int:
+    """The payload that a neuron with this difference fires when it is due."""
+    if row[MODE] == GRADED:
+        return difference
+    if row[MODE] == UNARY:
+        return row[STEP] if difference > 0 else -row[STEP]
+    if row[MODE] == BITWISE:
+        worth = 1 << (row[CYCLE] - 1 - phase_of(row, difference))
+        return worth if difference > 0 else -worth
+    return min(max(difference, row[LOW]), row[HIGH])
+
+
+@njit(cache=True)
+def fire(p: int, tick: int, tables: Tables) -> None:
+    """Let the neurons of a population fire whose time has come; the others wait on."""
+    row, neurons = tables.populations[p], tables.neurons
+    first, waiting, kept, fired, soonest = row[FIRST], row[PENDING], 0, 0, NEVER
+    for k in range(waiting):
+        i = neurons[WAITING, first + k]
+        spiking = row[OPCODE] == evaluate.INTEGRATE_AND_FIRE
+        wanted = np.int64(neurons[WANTED, first + i])
+        difference = 1 if spiking else rounded(wanted, row[STEP]) - neurons[SENT, first + i]
+        when = due(row, difference, tick)
+        if when == tick:
+            payload = part(row, difference)
+            neurons[EVENT, first + fired], neurons[PAYLOAD, first + fired] = i, payload
+            fired += 1
+            neurons[SENT, first + i] += payload
+            difference -= payload
+            if spiking:
+                theta = tables.constants[row[CONSTANTS] + i]
+                tables.drives[row[DRIVE] + i] -= theta
+                difference = 1 if tables.drives[row[DRIVE] + i] >= theta else 0
+            when = due(row, difference, tick + 1) if difference != 0 else NEVER
+        if difference != 0:
+            neurons[WAITING, first + kept] = i
+            kept += 1
+            soonest = min(soonest, when)
+    row[PENDING], row[DUE], row[FIRED] = kept, soonest, fired
+    row[EVENTS] += fired
+
+
+@njit(cache=True)
+def want(row: Ints, tables: Tables) -> None:
+    """What code every neuron of a population wants for the drive that it has."""
+    opcode, at, first, size = row[OPCODE], row[CONSTANTS], row[FIRST], row[SIZE]
+    drive = tables.drives[row[DRIVE] : row[DRIVE] + size]
+    wanted = tables.neurons[WANTED, first : first + size]
+    if opcode == evaluate.THRESHOLD:
+        evaluate.threshold(tables.constants, at, drive, wanted)
+    elif opcode == evaluate.ACCUMULATOR:
+        evaluate.accumulator(tables.constants, at, drive, wanted)
+    elif opcode == evaluate.RMS_NORM:
+        evaluate.rms_norm(tables.constants, at, drive, wanted)
+    elif opcode == evaluate.GATE:
+        evaluate.gate(tables.constants, at, drive, tables.drives[row[SECOND] : row[SECOND] + size], wanted)
+    elif opcode == evaluate.SOFTMAX:
+        heads, context, keys = tables.constants[at + 1], tables.constants[at + 2], tables.clock[POSITION] + 1
+        for head in range(heads):
+            begin = head * context
+            evaluate.softmax(
+                tables.constants, at, head, drive[begin : begin + keys], wanted[begin : begin + keys]
+            )  # fmt: skip
+
+
+@njit(cache=True)
+def await_firing(p: int, tick: int, tables: Tables) -> None:
+    """Collect the neurons whose sent sum is not what they want, from `tick` on."""
+    row, neurons = tables.populations[p], tables.neurons
+    first, size, step, kept, soonest = row[FIRST], row[SIZE], row[STEP], 0, NEVER
+    waiting = neurons[WAITING, first : first + size]
+    if row[OPCODE] == evaluate.INTEGRATE_AND_FIRE:
+        drive, theta = tables.drives[row[DRIVE] : row[DRIVE] + size], tables.constants[row[CONSTANTS] :]
+        for i in range(size):
+            if drive[i] >= theta[i]:
+                waiting[kept] = i
+                kept += 1
+        soonest = tick if kept else NEVER
+    else:
+        sent, wanted = neurons[SENT, first : first + size], neurons[WANTED, first : first + size]
+        for i in range(size):
+            if wanted[i] != sent[i]:
+                difference = rounded(np.int64(wanted[i]), step) - sent[i]
+                if difference != 0:
+                    waiting[kept] = i
+                    kept += 1
+                    soonest = min(soonest, due(row, difference, tick))
+    row[PENDING], row[DUE], row[TOUCHED] = kept, soonest, 0
+
+
+@njit(cache=True)
+def settle_wish(p: int, tick: int, tables: Tables) -> None:
+    """Evaluate a population that was reached: it may fire from `tick` on."""
+    row = tables.populations[p]
+    want(row, tables)
+    row[UPDATES] += row[SIZE]
+    await_firing(p, tick, tables)
+
+
+@njit(cache=True)
+def enqueue(c: int, tick: int, tables: Tables) -> None:
+    """Put this tick's events of a channel's source on their way."""
+    channel, ring = tables.channels[c], tables.ring
+    source = tables.populations[channel[SOURCE]]
+    slot = (tick + channel[DELAY]) % (channel[DELAY] + 1)
+    begin, first, fired = channel[RING] + slot * source[SIZE], source[FIRST], source[FIRED]
+    for k in range(fired):
+        ring[0, begin + k] = tables.neurons[EVENT, first + k]
+        ring[1, begin + k] = tables.neurons[PAYLOAD, first + k]
+    tables.queued[channel[QUEUE] + slot] = fired
+    channel[FLYING] += fired
+
+
+@njit(cache=True)
+def shuffle(event: Ints, payload: Ints, count: int, clock: Ints) -> None:
+    """Bring events of one tick into another order (a test of order-independence)."""
+    state = clock[SHUFFLE]
+    for k in range(count - 1, 0, -1):
+        state = (state * 1103515245 + 12345) & 0x7FFFFFFF
+        j = state % (k + 1)
+        event[k], event[j] = event[j], event[k]
+        payload[k], payload[j] = payload[j], payload[k]
+    clock[SHUFFLE] = state | 1
+
+
+@njit(cache=True)
+def deliver_written(channel: Ints, event: Ints, payload: Ints, count: int, tables: Tables) -> None:
+    """Events of a writer change the newest key or value; what queries or shares have delivered is corrected."""
+    shape = tables.constants[channel[PARAMETERS] : channel[PARAMETERS] + 4]
+    heads, groups, width, context = shape
+    position, sums, drives = tables.clock[POSITION], tables.sums[channel[SUM] :], tables.drives[channel[INTO] :]
+    memory = tables.memory[channel[WEIGHTS] :]
+    share = heads // groups
+    for k in range(count):
+        group, d, change = event[k] // width, event[k] % width, payload[k]
+        if channel[SYNAPSE] == deliver.KEY_MEMORY:
+            memory[(group * width + d) * context + position] += change
+        else:
+            memory[(group * context + position) * width + d] += change
+        for head in range(group * share, (group + 1) * share):
+            if channel[SYNAPSE] == deliver.KEY_MEMORY:
+                drives[head * context + position] += sums[head * width + d] * change
+            else:
+                drives[head * width + d] += sums[head * context + position] * change
+    channel[WRITTEN] += count
+
+
+@njit(cache=True)
+def deliver_channel(c: int, tick: int, tables: Tables) -> None:
+    """Deliver the events of a channel that arrive at this tick."""
+    channel, position, constants = tables.channels[c], tables.clock[POSITION], tables.constants
+    source, target = tables.populations[channel[SOURCE]], tables.populations[channel[TARGET]]
+    slot, at, size, synapse = tick % (channel[DELAY] + 1), channel[PARAMETERS], channel[LENGTH], channel[SYNAPSE]
+    count, begin = tables.queued[channel[QUEUE] + slot], channel[RING] + slot * source[SIZE]
+    tables.queued[channel[QUEUE] + slot] = 0
+    channel[FLYING] -= count
+    event, payload = tables.ring[0, begin : begin + count], tables.ring[1, begin : begin + count]
+    if tables.clock[SHUFFLE]:
+        shuffle(event, payload, count, tables.clock)
+    target[TOUCHED] = 1
+    if channel[WRITES]:
+        deliver_written(channel, event, payload, count, tables)
+        return
+    drive, weights = tables.drives[channel[INTO] : channel[INTO] + size], tables.weights[channel[WEIGHTS] :]
+    fan_out, weight_bytes = size, 1
+    if synapse == deliver.DENSE:
+        deliver.dense(event, payload, count, weights, constants[at : at + size], tables.scratch, drive)
+    elif synapse == deliver.ONE_TO_ONE:
+        deliver.one_to_one(event, payload, count, drive)
+        fan_out, weight_bytes = 1, 0
+    elif synapse == deliver.ROTARY:
+        deliver.rotary(event, payload, count, constants, at, position, drive)
+        fan_out, weight_bytes = 2, 2
+    else:
+        shape, memory = constants[at : at + 4], tables.memory[channel[WEIGHTS] :]
+        for k in range(count):
+            tables.sums[channel[SUM] + event[k]] += payload[k]
+        if synapse == deliver.KEY_MEMORY:
+            deliver.read_keys(event, payload, count, shape, position + 1, memory, drive)
+            fan_out = position + 1
+        else:
+            deliver.read_values(event, payload, count, shape, memory, drive)
+            fan_out = shape[2]
+    channel[OPERATIONS] += count * fan_out
+    channel[BYTES] += count * fan_out * weight_bytes
+
+
+@njit(cache=True)
+def take_inputs(tick: int, tables: Tables) -> None:
+    """Let the events from outside fire that are due now."""
+    clock, inputs, neurons = tables.clock, tables.inputs, tables.neurons
+    while clock[INPUT] < len(inputs) and inputs[clock[INPUT], 0] <= tick:
+        _, p, i, payload = inputs[clock[INPUT]]
+        row = tables.populations[p]
+        neurons[EVENT, row[FIRST] + row[FIRED]], neurons[PAYLOAD, row[FIRST] + row[FIRED]] = i, payload
+        neurons[SENT, row[FIRST] + i] += payload
+        row[FIRED] += 1
+        row[EVENTS] += 1
+        clock[INPUT] += 1
+
+
+@njit(cache=True)
+def record(p: int, tick: int, tables: Tables) -> None:
+    """Append this tick's events of a population to the trace."""
+    row, clock, trace, neurons = tables.populations[p], tables.clock, tables.trace, tables.neurons
+    for k in range(row[FIRED]):
+        at = clock[TRACED]
+        trace[at, 0], trace[at, 1] = tick, p
+        trace[at, 2], trace[at, 3] = neurons[EVENT, row[FIRST] + k], neurons[PAYLOAD, row[FIRST] + k]
+        clock[TRACED] += 1
+
+
+@njit(cache=True)
+def run_tick(tick: int, tables: Tables) -> None:
+    """Fire, deliver, evaluate."""
+    populations, channels, clock = tables.populations, tables.channels, tables.clock
+    take_inputs(tick, tables)
+    for p in range(populations.shape[0]):
+        row = populations[p]
+        if row[PENDING] and row[DUE] <= tick and (not clock[LAYERED] or row[STAGE] == clock[NOW_STAGE]):
+            fire(p, tick, tables)
+        if row[FIRED]:
+            clock[LAST_EVENT] = tick
+            if tables.trace.shape[0]:
+                record(p, tick, tables)
+    for c in range(channels.shape[0]):
+        if populations[channels[c, SOURCE], FIRED]:
+            enqueue(c, tick, tables)
+        if channels[c, FLYING] and tables.queued[channels[c, QUEUE] + tick % (channels[c, DELAY] + 1)]:
+            deliver_channel(c, tick, tables)
+    for p in range(populations.shape[0]):
+        row = populations[p]
+        row[FIRED] = 0
+        if row[TOUCHED] and not clock[LAYERED]:
+            settle_wish(p, tick + 1, tables)
+
+
+@njit(cache=True)
+def open_stage(stage: int, tick: int, tables: Tables) -> None:
+    """Layer by layer: evaluate the populations of a stage, whose inputs are quiet, and hold their codes' windows."""
+    populations, clock = tables.populations, tables.clock
+    clock[NOW_STAGE], clock[STAGE_END] = stage, tick + 1
+    for p in range(populations.shape[0]):
+        row = populations[p]
+        if row[STAGE] == stage:
+            row[START] = tick
+            settle_wish(p, tick, tables)
+            if row[PENDING] and row[MODE] > UNARY:
+                clock[STAGE_END] = max(clock[STAGE_END], tick + row[CYCLE])
+
+
+@njit(cache=True)
+def next_tick(tick: int, tables: Tables) -> int:
+    """The next tick from `tick` on at which something can happen; NEVER where all is quiet."""
+    populations, channels, clock, soonest = tables.populations, tables.channels, tables.clock, NEVER
+    for p in range(populations.shape[0]):
+        if populations[p, PENDING] and (not clock[LAYERED] or populations[p, STAGE] == clock[NOW_STAGE]):
+            soonest = min(soonest, max(populations[p, DUE], tick))
+    for c in range(channels.shape[0]):
+        if channels[c, FLYING]:
+            for ahead in range(channels[c, DELAY] + 1):
+                if tables.queued[channels[c, QUEUE] + (tick + ahead) % (channels[c, DELAY] + 1)]:
+                    soonest = min(soonest, tick + ahead)
+                    break
+    if clock[INPUT] < len(tables.inputs):
+        soonest = min(soonest, max(tables.inputs[clock[INPUT], 0], tick))
+    return soonest
+
+
+@njit(cache=True)
+def run(limit: int, tables: Tables) -> int:
+    """Run ticks until all is quiet, or tick `limit` is reached, or the trace is nearly full.
+
+    Returns QUIET, TICK_LIMIT or TRACE_FULL; call again to go on. clock[TICK] is the number of ticks run.
+    """
+    populations, clock = tables.populations, tables.clock
+    last_stage = populations[:, STAGE].max()
+    while True:
+        tick = next_tick(clock[TICK], tables)
+        if tick == NEVER and clock[LAYERED] and clock[NOW_STAGE] < last_stage:
+            begin = max(clock[TICK], clock[STAGE_END])
+            if begin >= limit:
+                clock[TICK] = limit
+                return TICK_LIMIT
+            open_stage(clock[NOW_STAGE] + 1, begin, tables)
+            clock[TICK] = begin
+            continue
+        if tick == NEVER:
+            clock[TICK] = max(clock[TICK], clock[STAGE_END]) if clock[LAYERED] else clock[TICK]
+            return QUIET
+        if tick >= limit:
+            clock[TICK] = limit
+            return TICK_LIMIT
+        if tables.trace.shape[0] and clock[TRACED] + tables.neurons.shape[1] > tables.trace.shape[0]:
+            return TRACE_FULL
+        run_tick(tick, tables)
+        clock[TICK] = tick + 1
