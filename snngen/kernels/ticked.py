@@ -25,13 +25,13 @@ GRADED, UNARY, BITWISE, TTFS = range(4)
 
 # Columns of `populations`: what is constant, then what changes
 OPCODE, FIRST, SIZE, DRIVE, SECOND, CONSTANTS, MODE, STEP, CYCLE, LOW, HIGH, STAGE = range(12)
-PENDING, DUE, TOUCHED, START, FIRED, EVENTS, UPDATES = range(12, 19)
-POPULATION_COLUMNS = 19
+PENDING, DUE, TOUCHED, START, FIRED, EVENTS, UPDATES, ASLEEP = range(12, 20)
+POPULATION_COLUMNS = 20
 
 # Columns of `channels`: one for each population that a projection listens to
-SOURCE, SYNAPSE, WRITES, DELAY, RING, QUEUE, SUM, TARGET, INTO, LENGTH, WEIGHTS, PARAMETERS, OTHER = range(13)
-FLYING, OPERATIONS, BYTES, WRITTEN = range(13, 17)
-CHANNEL_COLUMNS = 17
+SOURCE, SYNAPSE, WRITES, DELAY, RING, QUEUE, SUM, TARGET, INTO, LENGTH, WEIGHTS, PARAMETERS, PROJECTION = range(13)
+FLYING, OPERATIONS, BYTES, WRITTEN, CLOSED = range(13, 18)
+CHANNEL_COLUMNS = 18
 
 # Rows of `neurons`
 SENT, WANTED, WAITING, EVENT, PAYLOAD = range(5)
@@ -47,7 +47,7 @@ NEVER = 2**62
 class Tables(NamedTuple):
     """All arrays of a network in the ticked engine.
 
-    populations (p, 19), channels (c, 17), clock (9,) int64: see the columns above.
+    populations (p, 20), channels (c, 18), clock (9,) int64: see the columns above.
     neurons (5, n) int32: SENT so far, WANTED code, indices WAITING to fire, and the EVENTs and PAYLOADs of this tick.
     drives (d,) int32, sums (s,) int32: drive, and what queries and probabilities have delivered so far.
     ring (2, r) int32, queued (q,) int64: events on their way, one slot for each tick of a channel's delay.
@@ -195,13 +195,16 @@ def await_firing(p: int, tick: int, tables: Tables) -> None:
                     waiting[kept] = i
                     kept += 1
                     soonest = min(soonest, due(row, difference, tick))
-    row[PENDING], row[DUE], row[TOUCHED] = kept, soonest, 0
+    row[PENDING], row[DUE] = kept, soonest
 
 
 @njit(cache=True)
 def settle_wish(p: int, tick: int, tables: Tables) -> None:
     """Evaluate a population that was reached: it may fire from `tick` on."""
     row = tables.populations[p]
+    row[TOUCHED] = 0
+    if row[ASLEEP]:
+        return
     want(row, tables)
     row[UPDATES] += row[SIZE]
     await_firing(p, tick, tables)
@@ -334,7 +337,7 @@ def run_tick(tick: int, tables: Tables) -> None:
             if tables.trace.shape[0]:
                 record(p, tick, tables)
     for c in range(channels.shape[0]):
-        if populations[channels[c, SOURCE], FIRED]:
+        if populations[channels[c, SOURCE], FIRED] and not channels[c, CLOSED]:
             enqueue(c, tick, tables)
         if channels[c, FLYING] and tables.queued[channels[c, QUEUE] + tick % (channels[c, DELAY] + 1)]:
             deliver_channel(c, tick, tables)

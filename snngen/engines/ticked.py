@@ -1,0 +1,298 @@
+"""The ticked engine: events are queued tick by tick and every neuron fires at most once per tick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from snngen.codes import SpikeCode
+from snngen.codes.graded import Graded
+from snngen.engines.layout import Layout, check_codes, check_room, check_token
+from snngen.errors import CapacityError, UnsupportedError
+from snngen.integers import IntArray
+from snngen.kernels import settled as columns
+from snngen.kernels import ticked as kernel
+from snngen.network import Network, Population
+
+Schedule = Literal["eager", "layered"]
+Recorder = Callable[[IntArray], None]
+
+TICK_LIMIT = 2**24  # more than any token of a sound network takes
+TRACE_ROWS = 2**16
+
+
+class TickedEngine:
+    """Runs a network tick by tick, with real spikes, until it detects that all is quiet.
+
+    network: what to run. The engine holds its own copy of the weights.
+    code: how values are sent (see `snngen/codes`). Potentials are always sent graded.
+    schedule: ``layered`` starts a stage when those before it are quiet; ``eager`` lets all populations run at once,
+        with spikes that turn out wrong and their retractions.
+    max_ticks: end a token after so many ticks, settled or not (lossy); None waits for quiet.
+    delays: ticks that events of a projection (by its number) travel beyond the usual.
+    shuffle: a positive seed brings the events of each tick into a random order. (It changes nothing: a test shows it.)
+    record: is given every event, as (events, 4) int32 rows of tick, population number, neuron, payload.
+    raises: UnsupportedError for a combination that cannot run.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        code: SpikeCode | None = None,
+        schedule: Schedule = "layered",
+        max_ticks: int | None = None,
+        delays: Mapping[int, int] | None = None,
+        shuffle: int = 0,
+        record: Recorder | None = None,
+    ) -> None:
+        self.network, self.code, self.schedule = network, Graded() if code is None else code, schedule
+        self.max_ticks, self._delays, self._record = max_ticks, dict(delays or {}), record
+        self._check()
+        self._layout = Layout(network)
+        self.tables = self._tables(shuffle)
+        self._wanted_now = np.ones(len(network.populations), dtype=bool)
+        self.position = 0
+        self.ticks = 0
+
+    def _check(self) -> None:
+        if self.schedule not in ("eager", "layered"):
+            raise UnsupportedError("schedule", repr(self.schedule), "'eager' or 'layered'")
+        if self.max_ticks is not None and self.max_ticks < 1:
+            raise UnsupportedError("max_ticks", str(self.max_ticks), "1 or more")
+        if self.max_ticks is not None and self._delays:
+            raise UnsupportedError("max_ticks", "delays too", "one of them: events under way would be lost")
+        if any(not 0 <= delay < 2**16 for delay in self._delays.values()):
+            raise UnsupportedError("delays", str(self._delays), "0..65535 ticks")
+        ordered = [population.name for population in self.network.populations if population.neuron.ordered]
+        if ordered and (self.schedule == "layered" or self.code.mode != kernel.UNARY):
+            raise UnsupportedError(
+                "TickedEngine", f"populations {ordered} that count spikes in order", "code Unary(), schedule 'eager'"
+            )
+        for population in self.network.populations:
+            kinds = {p.synapse.persistent for p in self.network.projections if p.target == population.name}
+            if self.code.persistent and len(kinds) > 1 and len(population.neuron.operands) == 1:
+                raise UnsupportedError(population.name, "constant and changing weights in one drive", "one of them")
+
+    def _tables(self, shuffle: int) -> kernel.Tables:
+        layout, network = self._layout, self.network
+        populations = self._population_rows()
+        channels, ring, queued, sums = self._channel_rows()
+        clock = np.zeros(kernel.CLOCK, dtype=np.int64)
+        clock[kernel.LAYERED], clock[kernel.SHUFFLE] = self.schedule == "layered", shuffle
+        rows = TRACE_ROWS + 2 * layout.neurons if self._record is not None else 0
+        self._persistent_drives = np.zeros(layout.drives, dtype=bool)
+        self._persistent_neurons = np.zeros(layout.neurons, dtype=bool)
+        if self.code.persistent:
+            for projection in network.projections:
+                if projection.synapse.persistent:
+                    at, size = layout.drive[projection.target, projection.operand], projection.synapse.target_size
+                    self._persistent_drives[at : at + size] = True
+            for population in network.populations:
+                if sent_when_changed(network, population.name):
+                    first = layout.first[population.name]
+                    self._persistent_neurons[first : first + population.size] = True
+        return kernel.Tables(
+            populations,
+            channels,
+            clock,
+            np.zeros((5, layout.neurons), dtype=np.int32),
+            np.zeros(layout.drives, dtype=np.int32),
+            np.zeros(sums + 1, dtype=np.int32),
+            np.zeros((2, ring + 1), dtype=np.int32),
+            np.zeros(queued + 1, dtype=np.int64),
+            layout.weights,
+            layout.memory,
+            layout.constants,
+            np.zeros(layout.scratch + 1, dtype=np.int32),
+            np.zeros((0, 4), dtype=np.int32),
+            np.zeros((rows, 4), dtype=np.int32),
+        )
+
+    def _population_rows(self) -> IntArray:
+        layout, network = self._layout, self.network
+        rows = np.zeros((len(network.populations), kernel.POPULATION_COLUMNS), dtype=np.int64)
+        for row, population, stage, at in zip(
+            rows, network.populations, network.stages, layout.population_constants, strict=True
+        ):
+            neuron = population.neuron
+            begins = [layout.drive[population.name, operand] for operand in neuron.operands]
+            low, high = self.sent_range(population)
+            row[kernel.OPCODE], row[kernel.FIRST], row[kernel.SIZE] = (
+                neuron.opcode,
+                layout.first[population.name],
+                neuron.size,
+            )
+            row[kernel.DRIVE], row[kernel.SECOND] = [*begins, 0, 0][:2]
+            row[kernel.CONSTANTS], row[kernel.LOW], row[kernel.HIGH], row[kernel.STAGE] = at, low, high, stage
+            row[kernel.MODE], row[kernel.STEP], row[kernel.CYCLE] = kernel.GRADED, 1, 1
+            if not neuron.wide:
+                row[kernel.MODE], row[kernel.STEP] = self.code.mode, self.code.step(low, high)
+                row[kernel.CYCLE] = self.code.ticks(low, high)
+        return rows
+
+    def sent_range(self, population: Population) -> tuple[int, int]:
+        """Lowest and highest value that a population's events may add up to at once.
+
+        Run eagerly, a code of 0..high is also corrected downwards.
+        """
+        low, high = population.neuron.range
+        return (low, high) if self.schedule == "layered" else (min(low, -high), max(high, -low))
+
+    def _channel_rows(self) -> tuple[IntArray, int, int, int]:
+        layout, network = self._layout, self.network
+        rows, ring, queued, sums = [], 0, 0, 0
+        for index, projection in enumerate(network.projections):
+            synapse = projection.synapse
+            for source, writes in ((projection.writer, 1), (projection.source, 0)):
+                if source is None:
+                    continue
+                row = [0] * kernel.CHANNEL_COLUMNS
+                row[kernel.SOURCE], row[kernel.TARGET] = network.order[source], network.order[projection.target]
+                row[kernel.SYNAPSE], row[kernel.WRITES], row[kernel.PROJECTION] = synapse.opcode, writes, index
+                row[kernel.DELAY] = self._delays.get(index, 0)
+                row[kernel.RING], row[kernel.QUEUE], row[kernel.SUM] = ring, queued, sums
+                row[kernel.INTO] = layout.drive[projection.target, projection.operand]
+                row[kernel.LENGTH] = synapse.target_size
+                row[kernel.WEIGHTS] = layout.memory_at.get(index, layout.weights_at.get(index, 0))
+                row[kernel.PARAMETERS] = layout.projection_constants[index]
+                rows.append(row)
+                slots = row[kernel.DELAY] + 1
+                ring, queued = ring + slots * network[source].size, queued + slots
+            sums += synapse.source_size if synapse.writer_size else 0
+        array = np.array(rows, dtype=np.int64).reshape(-1, kernel.CHANNEL_COLUMNS)
+        return array, ring, queued, sums
+
+    def warm(self) -> None:
+        """Compile the kernel, or load it from Numba's cache, without running anything."""
+        kernel.run(0, self.tables)
+
+    def reset(self) -> None:
+        """Forget all tokens: the next one is the first."""
+        tables = self.tables
+        for array in (tables.neurons, tables.drives, tables.sums, tables.memory):
+            array[:] = 0
+        self.position = 0
+
+    def step(self, token: int | None = None, codes: Mapping[str, IntArray] | None = None, read: bool = True) -> None:
+        """Run one token until all is quiet, or until `max_ticks`.
+
+        token, codes: as for the settled engine.
+        read: False where the output is not wanted: populations that feed no memory are then left out, unless the
+            code keeps drive from token to token.
+        raises: PromptError, CapacityError as the settled engine; CapacityError where it does not become quiet.
+        """
+        self.begin(token, codes, read)
+        self.advance(TICK_LIMIT if self.max_ticks is None else self.max_ticks)
+        if not self.quiet and self.max_ticks is None:
+            active = ", ".join(self.active())
+            raise CapacityError("ticks", f"{TICK_LIMIT} without quiet, active: {active}", "a network that settles")
+        self.finish()
+
+    def begin(self, token: int | None = None, codes: Mapping[str, IntArray] | None = None, read: bool = True) -> None:
+        """Present a token or codes at tick 0; `advance` runs it and `finish` closes it."""
+        if token is not None:
+            check_token(self.network, token, self.position)
+            values = np.zeros(self.network.vocabulary, dtype=np.int64)
+            values[token] = 1
+            given = {self.network.sources[0].name: values}
+        else:
+            check_room(self.network, self.position)
+            given = check_codes(self.network, codes or {})
+        self._clear(read)
+        tables = self.tables
+        for name, values in given.items():
+            first = self._layout.first[name]
+            tables.neurons[kernel.WANTED, first : first + len(values)] = values
+        for index in range(len(tables.populations)):
+            if not tables.clock[kernel.LAYERED]:
+                kernel.settle_wish(index, 0, tables)
+
+    def _clear(self, read: bool) -> None:
+        """Make ready for a token: what the code does not keep is forgotten."""
+        tables, network = self.tables, self.network
+        tables.neurons[kernel.SENT, ~self._persistent_neurons] = 0
+        tables.drives[~self._persistent_drives] = 0
+        tables.sums[:] = 0
+        tables.queued[:] = 0
+        tables.populations[:, kernel.PENDING :] = 0
+        tables.channels[:, kernel.FLYING :] = 0
+        shuffle = tables.clock[kernel.SHUFFLE]
+        tables.clock[:] = 0
+        tables.clock[kernel.POSITION], tables.clock[kernel.SHUFFLE] = self.position, shuffle
+        tables.clock[kernel.LAYERED], tables.clock[kernel.NOW_STAGE] = self.schedule == "layered", -1
+        sparing = not read and not self.code.persistent and bool(self._layout.feeding)
+        for population, row in zip(network.populations, tables.populations, strict=True):
+            row[kernel.ASLEEP] = sparing and population.name not in self._layout.feeding
+        for channel in tables.channels:
+            asleep = tables.populations[channel[kernel.TARGET], kernel.ASLEEP]
+            channel[kernel.CLOSED] = asleep and not channel[kernel.WRITES]
+
+    def advance(self, limit: int) -> None:
+        """Run until all is quiet or `limit` ticks of this token are done."""
+        tables = self.tables
+        while True:
+            self._status = kernel.run(limit, tables)
+            if self._record is not None and tables.clock[kernel.TRACED]:
+                self._record(tables.trace[: tables.clock[kernel.TRACED]].copy())
+                tables.clock[kernel.TRACED] = 0
+            if self._status != kernel.TRACE_FULL:
+                break
+        self.ticks = int(tables.clock[kernel.TICK])
+
+    def finish(self) -> None:
+        """Close the token: the next one takes the next position."""
+        self.position += 1
+
+    @property
+    def quiet(self) -> bool:
+        """True where nothing waits to fire and nothing is under way."""
+        return self._status == kernel.QUIET
+
+    def active(self) -> list[str]:
+        """Names of the populations that still have something to send."""
+        return [
+            population.name
+            for population, row in zip(self.network.populations, self.tables.populations, strict=True)
+            if row[kernel.PENDING]
+        ]
+
+    def codes(self, name: str) -> npt.NDArray[np.int32]:
+        """(size,) int32 view of what each neuron of a population has sent so far; at quiet, its code or potential."""
+        start = self._layout.first[name]
+        return self.tables.neurons[kernel.SENT, start : start + self.network[name].size]
+
+    @property
+    def output(self) -> npt.NDArray[np.int32]:
+        """What the output population has sent so far."""
+        return self.codes(self.network.output)
+
+    def counted(self) -> tuple[IntArray, IntArray]:
+        """Counts of the last token: (populations, 6) and (projections, 6) int64, see `snngen/ledger.py`.
+
+        Only one code was run, so all columns of events, or of synaptic operations, hold the same.
+        """
+        tables = self.tables
+        populations = np.zeros((len(tables.populations), columns.COUNTERS), dtype=np.int64)
+        projections = np.zeros((len(self.network.projections), columns.COUNTERS), dtype=np.int64)
+        events = slice(columns.GRADED, columns.CHANGED + 1)
+        populations[:, columns.UPDATES] = tables.populations[:, kernel.UPDATES]
+        populations[:, events] = tables.populations[:, [kernel.EVENTS]]
+        for channel in tables.channels:
+            row = projections[channel[kernel.PROJECTION]]
+            row[columns.WRITES] += channel[kernel.WRITTEN]
+            row[columns.BYTES] += channel[kernel.BYTES]
+            row[events] += channel[kernel.OPERATIONS]
+        return populations, projections
+
+
+def sent_when_changed(network: Network, name: str) -> bool:
+    """True where a persistent code sends a population's codes only when they change.
+
+    Not so where all that they meet are weights that change themselves, or where they are written as weights.
+    """
+    sending = [projection.synapse.persistent for projection in network.projections if projection.source == name]
+    writes = any(projection.writer == name for projection in network.projections)
+    return not writes and (not sending or any(sending))
