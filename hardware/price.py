@@ -26,7 +26,7 @@ from snngen.hardware.chip import (
     Cited,
 )
 from snngen.hardware.quantity import PER_OPERATION, PriceError, Quantity
-from snngen.ledger import CODES, PHASES, PREFILL, Ledger
+from snngen.ledger import PHASES, PREFILL, Ledger
 from snngen.network import Network
 
 # What no chip has a price for yet, and why.
@@ -164,17 +164,17 @@ class Row:
     source: str
 
 
-def price(ledger: Ledger, chip: Chip, code: str = "graded") -> Breakdown:
+def price(ledger: Ledger, chip: Chip, code: str | None = None) -> Breakdown:
     """Price a run on a chip; the network is not run again.
 
     ledger: of a run; phases without tokens are left out. chip: see `snngen.hardware.chips`.
-    code: one of `snngen.ledger.CODES`, the spike code whose events, synaptic operations and ticks are priced.
+    code: one of `snngen.ledger.CODES`, the spike code whose events, synaptic operations and ticks are priced; by
+        default the one that was really sent, or `graded` for a run of the settled engine.
     returns: per token and phase; low..high is the range of the chip's constants. In prefill the low end of the time
         lets tokens follow each other one tick apart, the value has them run one after the other.
     raises: UnsupportedError for an unknown code.
     """
-    if code not in CODES:
-        raise UnsupportedError("price: code", repr(code), "one of " + ", ".join(CODES))
+    code = ledger.known(code)
     if chip.kind == CONVENTIONAL:
         return Breakdown(chip, code, cited=chip.cited)
     chips = chips_needed(ledger.network, chip)

@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import snngen
-from snngen.aside import write_text
+from snngen.aside import require_writable, write_text
 from snngen.errors import PromptError, SnngenError
 
 app = typer.Typer(
@@ -32,17 +31,21 @@ Json = Annotated[
 ]
 
 
+# Typer brings its own copy of click, or the click that is installed, by its version: the class is taken from its own.
+_UsageError: Any = typer.BadParameter.__base__
+
+
 def main() -> None:
     """Run the command line: errors are one line and exit status 2, an interrupt is 130."""
     try:
         status = app(standalone_mode=False)
-    except click.ClickException as error:
+    except _UsageError as error:
         error.show()
         sys.exit(2)
     except SnngenError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"snngen: {error}", markup=False)
         sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
@@ -93,13 +96,14 @@ def generate(
     from snngen.text import Text
 
     if len(arguments) > 2:
-        raise click.UsageError(f"got {len(arguments)} arguments; expected [MODEL] PROMPT (quote the prompt)")
+        raise PromptError("generate", f"{len(arguments)} arguments", "[MODEL] PROMPT", "Quote the prompt")
     if code not in CODES:
         raise PromptError("--code", repr(code), "one of " + ", ".join(CODES))
     priced = [chips.by_name(name) for name in chip.split(",") if name]
     prompt = arguments[-1]
     network = snngen.load(arguments[0] if len(arguments) == 2 else None)
-    to_stdout = json_path is not None and str(json_path) == "-"
+    to_stdout = _is_stdout(json_path)
+    _require_writable(json_path)
     generation = run(
         network,
         prompt,
@@ -171,6 +175,9 @@ def convert(
     from snngen.converters.convert import report
     from snngen.converters.quantize import Settings
 
+    if out.exists() and source.exists() and out.samefile(source):
+        raise PromptError(str(out), "the source itself", "another file to write")
+    _require_writable(out, json_path)
     with _progress("calibrating", quiet) as tell:
         conversion = run(source, tokenizer, calibrate, Settings(weight_bits, activation_bits), seed, tell, context)
     snngen.save(conversion.network, out)
@@ -211,7 +218,7 @@ def certify(model: Model, prompt: str, json_path: Json = None, quiet: Quiet = Fa
         certificate = snngen.certify(network, tokens, progress=tell)
     if json_path is not None:
         _write_json(json_path, certificate.as_dict())
-    if not quiet:
+    if not quiet and not _is_stdout(json_path):
         print(certificate)
     certificate.require()
 
@@ -238,7 +245,7 @@ def perplexity(
     result = {"nats_per_token": nats, "perplexity": math.exp(nats), "tokens": len(tokens)}
     if json_path is not None:
         _write_json(json_path, result)
-    if not quiet:
+    if not quiet and not _is_stdout(json_path):
         print(f"{nats:.4f} nats per token, perplexity {math.exp(nats):.4f}, over {len(tokens):,} tokens")
 
 
@@ -254,9 +261,20 @@ def _read_text(path: Path) -> str:
         raise PromptError(str(path), str(error), "a UTF-8 text file") from error
 
 
+def _is_stdout(path: Path | None) -> bool:
+    return str(path) == "-"
+
+
+def _require_writable(*paths: Path | None) -> None:
+    """Refuse what cannot be written before the long work, not after it."""
+    for path in paths:
+        if path is not None and not _is_stdout(path):
+            require_writable(path)
+
+
 def _write_json(path: Path, result: dict[str, Any]) -> None:
     text = json.dumps(result, indent=2) + "\n"
-    if str(path) == "-":
+    if _is_stdout(path):
         sys.stdout.write(text)
     else:
         write_text(path, text)

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from snngen.codes import by_name
+from snngen.errors import UnsupportedError
 from snngen.integers import FloatArray, IntArray
 from snngen.kernels import settled
 from snngen.network import Network
@@ -29,23 +32,31 @@ COLUMN = {
     "delta": settled.CHANGED,
 }
 CODES = tuple(COLUMN)
+POTENTIAL_BITS = 32
 
 
 @dataclass(eq=False)
 class Ledger:
     """The counts of a run.
 
-    network: what was run. counts are appended by `record`, one entry per token.
+    network: what was run. code: the code whose spikes were really sent, tick by tick; None where settled codes were
+    counted under every code. phases, and the counts: appended by `record`, one entry per token.
     """
 
     network: Network
+    code: str | None = None
     phases: list[str] = field(default_factory=list)
+    _ticks: list[int] = field(default_factory=list, repr=False)
     _populations: list[IntArray] = field(default_factory=list, repr=False)
     _projections: list[IntArray] = field(default_factory=list, repr=False)
 
-    def record(self, phase: str, populations: IntArray, projections: IntArray) -> None:
-        """Append one token: (populations, 6) and (projections, 6) int64 counts as the kernels leave them."""
+    def record(self, phase: str, populations: IntArray, projections: IntArray, ticks: int = 0) -> None:
+        """Append one token: (populations, 6) and (projections, 6) int64 counts as the engines give them.
+
+        ticks: that it took, where it was run tick by tick.
+        """
         self.phases.append(phase)
+        self._ticks.append(ticks)
         self._populations.append(populations)
         self._projections.append(projections)
 
@@ -64,17 +75,34 @@ class Ledger:
         """(tokens, projections) int64: one column of the projections' counts."""
         return self._select(self._projections, len(self.network.projections), phase)[:, :, column]
 
-    def events(self, code: str = "graded", phase: str | None = None) -> IntArray:
+    def events(self, code: str | None = None, phase: str | None = None) -> IntArray:
         """(tokens, populations): events sent under a code."""
-        events = self.populations(COLUMN[code], phase)
-        if code == "delta":  # a code that only meets weights which change must be sent in full
-            full = self.populations(settled.GRADED, phase)
-            events = np.where(self._persistent, events, full)
+        code = self.known(code)
+        events = self.populations(COLUMN.get(code, settled.GRADED), phase)
+        if code == "delta" and self.code is None:  # codes that meet changing weights are sent in full
+            events = np.where(self._when_changed, events, self.populations(settled.GRADED, phase))
         return events
 
-    def synaptic_operations(self, code: str = "graded", phase: str | None = None) -> IntArray:
+    def synaptic_operations(self, code: str | None = None, phase: str | None = None) -> IntArray:
         """(tokens, projections): synapses that an event passed, under a code."""
-        return self.projections(COLUMN[code], phase)
+        return self.projections(COLUMN.get(self.known(code), settled.GRADED), phase)
+
+    def known(self, code: str | None) -> str:
+        """The code that is asked for; a ledger of real spikes knows the one that was sent."""
+        if self.code is not None and code not in (None, self.code):
+            raise UnsupportedError("ledger", f"code {code!r}", f"{self.code!r}, whose spikes were really sent")
+        if self.code is None and code not in (None, *CODES):
+            raise UnsupportedError("ledger", f"code {code!r}", "one of " + ", ".join(CODES))
+        return code or self.code or "graded"
+
+    def bits(self, code: str | None = None, phase: str | None = None) -> IntArray:
+        """(tokens, populations): bits of payload sent under a code; a potential takes 32."""
+        spike_code = by_name(self.known(code))
+        widths = [
+            POTENTIAL_BITS if population.neuron.wide else spike_code.payload_bits(*population.neuron.range)
+            for population in self.network.populations
+        ]
+        return self.events(code, phase) * np.array(widths, dtype=np.int64)
 
     def neuron_updates(self, phase: str | None = None) -> IntArray:
         """(tokens, populations): neurons that were brought up to date."""
@@ -88,32 +116,35 @@ class Ledger:
         """(tokens, projections): events that wrote a weight (keys and values)."""
         return self.projections(settled.WRITES, phase)
 
-    def ticks(self, code: str = "graded", phase: str | None = None) -> IntArray:
-        """(tokens,): ticks that each token takes when the stages run one after the other.
+    def ticks(self, code: str | None = None, phase: str | None = None) -> IntArray:
+        """(tokens,): ticks that each token takes; as run, or for settled codes when stage runs after stage.
 
-        A stage is as slow as its largest code: graded and delta 1 tick, bitwise one per bit of that code,
-        unary one per unit of it, ttfs one per level of the code's range. A potential is sent graded.
+        A stage is as slow as its slowest population: graded and delta take 1 tick, unary as many as the largest
+        magnitude; the clocked codes hold their whole window, bitwise one tick per bit and ttfs one per level of the
+        range. A potential is sent graded.
         """
+        code = self.known(code)
+        if self.code is not None:
+            kept = [ticks for ticks, at in zip(self._ticks, self.phases, strict=True) if phase in (None, at)]
+            return np.array(kept, dtype=np.int64)
         peaks = self.populations(settled.PEAK, phase)
-        wide = np.array([population.neuron.wide for population in self.network.populations])
+        slow = np.ones_like(peaks)
         if code == "unary":
-            slow = peaks
-        elif code == "bitwise":
-            slow = np.ceil(np.log2(peaks + 1)).astype(np.int64)
-        elif code == "ttfs":
-            levels = np.array([2 ** min(p.neuron.bits, 31) for p in self.network.populations], dtype=np.int64)
-            slow = np.where(peaks > 0, levels, 0)
-        else:
-            slow = np.ones_like(peaks)
+            slow = np.maximum(peaks, 1)
+        elif code in ("bitwise", "ttfs"):
+            ranges = [population.neuron.range for population in self.network.populations]
+            windows = [high - low + 1 if code == "ttfs" else max(-low, high).bit_length() for low, high in ranges]
+            slow = np.where(peaks > 0, np.array(windows, dtype=np.int64), 1)
+        wide = np.array([population.neuron.wide for population in self.network.populations])
         ran = self.populations(settled.UPDATES, phase) > 0
-        slow = np.where(ran, np.where(wide, 1, np.maximum(slow, 1)), 0)
+        slow = np.where(ran, np.where(wide, 1, slow), 0)
         stages = np.array(self.network.stages)
-        return sum(
-            (slow[:, stages == stage].max(axis=1) for stage in range(int(stages.max()) + 1)),
-            np.zeros(len(peaks), dtype=np.int64),
-        )
+        total = np.zeros(len(peaks), dtype=np.int64)
+        for stage in range(int(stages.max()) + 1):
+            total += slow[:, stages == stage].max(axis=1)
+        return total
 
-    def per_token(self, code: str = "graded", phase: str = GENERATE) -> dict[str, float]:
+    def per_token(self, code: str | None = None, phase: str = GENERATE) -> dict[str, float]:
         """Means per token of one phase: events, synaptic operations, bytes read, neuron updates, writes, ticks."""
         tokens = self.tokens(phase)
         if not tokens:
@@ -134,32 +165,28 @@ class Ledger:
         names = [population.name for population in self.network.populations]
         phase = GENERATE if self.tokens(GENERATE) else PREFILL
         tokens = max(1, self.tokens(phase))
-        return {
+        codes = CODES if self.code is None else (self.code,)
+        summary: dict[str, Any] = {
             "tokens": {phase: self.tokens(phase) for phase in PHASES},
-            "per_token": {phase: {code: self.per_token(code, phase) for code in CODES} for phase in PHASES},
+            "per_token": {phase: {code: self.per_token(code, phase) for code in codes} for phase in PHASES},
             "events_per_token": {
-                code: dict(zip(names, _means(self.events(code, phase), tokens), strict=True)) for code in CODES
+                code: dict(zip(names, _means(self.events(code, phase), tokens), strict=True)) for code in codes
             },
-            "activity": dict(zip(names, self.activity(phase).tolist(), strict=True)),
         }
+        if self.code is None:
+            summary["activity"] = dict(zip(names, self.activity(phase).tolist(), strict=True))
+        return summary
 
     def activity(self, phase: str | None = None) -> FloatArray:
-        """(populations,): share of the updated neurons whose code was not zero."""
+        """(populations,): share of the updated neurons whose code was not zero; of settled codes only."""
         updates = self.neuron_updates(phase).sum(axis=0)
         active = self.populations(settled.GRADED, phase).sum(axis=0)
         share: FloatArray = active / np.maximum(updates, 1)
         return share
 
-    @property
-    def _persistent(self) -> npt.NDArray[np.bool_]:
-        network = self.network
-        return np.array(
-            [
-                any(p.synapse.persistent for p in network.projections if p.source == population.name)
-                or all(p.source != population.name for p in network.projections)
-                for population in network.populations
-            ]
-        )
+    @cached_property
+    def _when_changed(self) -> npt.NDArray[np.bool_]:
+        return np.array([self.network.sent_when_changed(population.name) for population in self.network.populations])
 
     def _select(self, rows: Iterable[IntArray], width: int, phase: str | None) -> IntArray:
         chosen = [row for row, at in zip(rows, self.phases, strict=True) if phase in (None, at)]

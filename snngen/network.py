@@ -172,6 +172,15 @@ class Network:
         hasher.update(json.dumps([self.output, self.tokenizer, self.begin, list(self.end)]).encode())
         return hasher.hexdigest()
 
+    def sent_when_changed(self, name: str) -> bool:
+        """True where a code that keeps drive from token to token (`delta`) sends a population only when it changes.
+
+        Not so where all that it meets are weights that change themselves, or where it is written as weights.
+        """
+        sending = [projection.synapse.persistent for projection in self.projections if projection.source == name]
+        writes = any(projection.writer == name for projection in self.projections)
+        return not writes and (not sending or any(sending))
+
     def bound(self, name: str) -> int:
         """Largest magnitude of any code of a population."""
         low, high = self[name].neuron.range

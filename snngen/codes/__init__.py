@@ -121,6 +121,6 @@ def by_name(name: str) -> SpikeCode:
     if not parameter:
         return model()
     try:
-        return model(int(parameter))
+        return model(int(parameter))  # type: ignore[call-arg]
     except (TypeError, ValueError) as error:
         raise UnsupportedError("code", repr(name), f"{kind}, or {kind}:N where it has ticks to choose") from error

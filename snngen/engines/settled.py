@@ -32,7 +32,7 @@ class SettledEngine:
         self.weights, self.memory, self.constants = layout.weights, layout.memory, layout.constants
         self.drives = np.zeros(layout.drives, dtype=np.int32)
         self.neurons = np.zeros((4, layout.neurons), dtype=np.int32)
-        self.scratch = np.zeros(layout.scratch + 1, dtype=np.int32)
+        self.scratch = np.zeros(2 * layout.scratch, dtype=np.int32)
         self._settlings = np.zeros(len(network.populations), dtype=np.int64)
         self._deliveries = np.zeros(len(network.projections), dtype=np.int64)
         rows: list[list[int]] = []

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from snngen.codes import SpikeCode
 from snngen.codes.graded import Graded
 from snngen.engines.layout import Layout, check_codes, check_room, check_token
-from snngen.errors import CapacityError, UnsupportedError
+from snngen.errors import CapacityError, PromptError, UnsupportedError
 from snngen.integers import IntArray
 from snngen.kernels import settled as columns
 from snngen.kernels import ticked as kernel
@@ -22,6 +22,7 @@ Recorder = Callable[[IntArray], None]
 
 TICK_LIMIT = 2**24  # more than any token of a sound network takes
 TRACE_ROWS = 2**16
+NO_INPUTS = np.zeros((0, 4), dtype=np.int32)
 
 
 class TickedEngine:
@@ -91,7 +92,7 @@ class TickedEngine:
                     at, size = layout.drive[projection.target, projection.operand], projection.synapse.target_size
                     self._persistent_drives[at : at + size] = True
             for population in network.populations:
-                if sent_when_changed(network, population.name):
+                if network.sent_when_changed(population.name):
                     first = layout.first[population.name]
                     self._persistent_neurons[first : first + population.size] = True
         return kernel.Tables(
@@ -106,8 +107,8 @@ class TickedEngine:
             layout.weights,
             layout.memory,
             layout.constants,
-            np.zeros(layout.scratch + 1, dtype=np.int32),
-            np.zeros((0, 4), dtype=np.int32),
+            np.zeros(2 * layout.scratch, dtype=np.int32),
+            NO_INPUTS,
             np.zeros((rows, 4), dtype=np.int32),
         )
 
@@ -197,12 +198,12 @@ class TickedEngine:
             check_token(self.network, token, self.position)
             values = np.zeros(self.network.vocabulary, dtype=np.int64)
             values[token] = 1
-            given = {self.network.sources[0].name: values}
+            given: dict[str, IntArray] = {self.network.sources[0].name: values}
         else:
             check_room(self.network, self.position)
             given = check_codes(self.network, codes or {})
         self._clear(read)
-        tables = self.tables
+        tables = self.tables = self.tables._replace(inputs=NO_INPUTS)
         for name, values in given.items():
             first = self._layout.first[name]
             tables.neurons[kernel.WANTED, first : first + len(values)] = values
@@ -246,6 +247,27 @@ class TickedEngine:
         """Close the token: the next one takes the next position."""
         self.position += 1
 
+    def stream(self, events: IntArray, ticks: int) -> None:
+        """Run events from outside through a network of spiking neurons, from a fresh start.
+
+        events: (m, 4) integers: tick, number of the source population, neuron, payload; by tick, and at most one per
+            neuron and tick. ticks: how many to run; each projection takes one.
+        """
+        given = np.asarray(events, dtype=np.int32).reshape(-1, 4)
+        if (given[1:, 0] < given[:-1, 0]).any():
+            raise PromptError("events", "ticks that run backwards", "events in the order of their ticks")
+        room = np.array([p.size if p in self.network.sources else 0 for p in self.network.populations])
+        if len(given) and (
+            not 0 <= given[:, 1].min() <= given[:, 1].max() < len(room)
+            or given[:, 2].min() < 0
+            or (given[:, 2] >= room[given[:, 1]]).any()
+        ):
+            raise PromptError("events", "a population or neuron that is no source", f"sources of {room} neurons")
+        self.reset()
+        self._clear(read=True)
+        self.tables = self.tables._replace(inputs=given)
+        self.advance(ticks)
+
     @property
     def quiet(self) -> bool:
         """True where nothing waits to fire and nothing is under way."""
@@ -262,7 +284,7 @@ class TickedEngine:
     def codes(self, name: str) -> npt.NDArray[np.int32]:
         """(size,) int32 view of what each neuron of a population has sent so far; at quiet, its code or potential."""
         start = self._layout.first[name]
-        return self.tables.neurons[kernel.SENT, start : start + self.network[name].size]
+        return self.tables.neurons[kernel.SENT, start : start + self.network[name].size].view(np.int32)
 
     @property
     def output(self) -> npt.NDArray[np.int32]:
@@ -286,13 +308,3 @@ class TickedEngine:
             row[columns.BYTES] += channel[kernel.BYTES]
             row[events] += channel[kernel.OPERATIONS]
         return populations, projections
-
-
-def sent_when_changed(network: Network, name: str) -> bool:
-    """True where a persistent code sends a population's codes only when they change.
-
-    Not so where all that they meet are weights that change themselves, or where they are written as weights.
-    """
-    sending = [projection.synapse.persistent for projection in network.projections if projection.source == name]
-    writes = any(projection.writer == name for projection in network.projections)
-    return not writes and (not sending or any(sending))

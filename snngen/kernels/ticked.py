@@ -95,8 +95,8 @@ def top_bit(magnitude: int) -> int:
 def phase_of(row: Ints, difference: int) -> int:
     """The phase of its cycle at which a clocked code sends the next part of a difference."""
     if row[MODE] == BITWISE:
-        return max(0, row[CYCLE] - 1 - top_bit(abs(difference)))
-    return row[HIGH] - min(max(difference, row[LOW]), row[HIGH])
+        return int(max(0, row[CYCLE] - 1 - top_bit(abs(difference))))
+    return int(row[HIGH] - min(max(difference, row[LOW]), row[HIGH]))
 
 
 @njit(cache=True)
@@ -104,7 +104,7 @@ def due(row: Ints, difference: int, tick: int) -> int:
     """The first tick from `tick` on at which a neuron with this difference fires."""
     if row[MODE] <= UNARY:
         return tick
-    return tick + (phase_of(row, difference) - (tick - row[START])) % row[CYCLE]
+    return int(tick + (phase_of(row, difference) - (tick - row[START])) % row[CYCLE])
 
 
 @njit(cache=True)
@@ -113,11 +113,11 @@ def part(row: Ints, difference: int) -> int:
     if row[MODE] == GRADED:
         return difference
     if row[MODE] == UNARY:
-        return row[STEP] if difference > 0 else -row[STEP]
+        return int(row[STEP] if difference > 0 else -row[STEP])
     if row[MODE] == BITWISE:
-        worth = 1 << (row[CYCLE] - 1 - phase_of(row, difference))
+        worth = int(1 << (row[CYCLE] - 1 - phase_of(row, difference)))
         return worth if difference > 0 else -worth
-    return min(max(difference, row[LOW]), row[HIGH])
+    return int(min(max(difference, row[LOW]), row[HIGH]))
 
 
 @njit(cache=True)
