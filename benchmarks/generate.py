@@ -1,4 +1,4 @@
-"""How fast the settled engine generates, on one thread.
+"""How fast the settled engine, which runs on one thread, generates.
 
     python benchmarks/generate.py [--model NETWORK.h5] [--prompt TEXT] [--tokens N] [--repeats N] [--json FILE]
 
@@ -26,16 +26,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-os.environ.update(dict.fromkeys(THREADS, "1"))  # before NumPy and Numba are imported
+import numba
+import numpy as np
+from rich.console import Console
+from rich.table import Table
 
-import numba  # noqa: E402
-import numpy as np  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
-
-import snngen  # noqa: E402
-from snngen.text import Text  # noqa: E402
+import snngen
+from snngen.text import Text
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,14 +33,14 @@ class Conversion:
 
     network: Network
     graph: Graph
-    calibration: npt.NDArray[np.int64]
+    calibration: npt.NDArray[np.integer[Any]]
     layers: Sequence[LayerNoise]
 
 
 def convert(
     source: str | Path,
     tokenizer: str | Path | None = None,
-    calibrate: str | Path | npt.NDArray[np.integer] | None = None,
+    calibrate: str | Path | npt.NDArray[np.integer[Any]] | None = None,
     settings: Settings | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -66,20 +67,20 @@ def convert(
         **network.provenance,
         "snngen": __version__,
         "calibration": "sampled from the float model" if calibrate is None else "given",
-        "signal_to_noise": {layer.population: round(layer.decibels, 2) for layer in layers},
+        "signal_to_noise": {layer.population: _plain(layer.decibels) for layer in layers},
     }
     return Conversion(replace(network, provenance=provenance), graph, tokens, layers)
 
 
 def calibration_tokens(
-    graph: Graph, calibrate: str | Path | npt.NDArray[np.integer] | None, seed: int = 0
-) -> npt.NDArray[np.int64]:
+    graph: Graph, calibrate: str | Path | npt.NDArray[np.integer[Any]] | None, seed: int = 0
+) -> npt.NDArray[np.integer[Any]]:
     """(sequences, tokens) token numbers to calibrate on: given, cut evenly from a text file, or sampled."""
     length = min(LENGTH, graph.context)
     if calibrate is None:
         return graph.sample(SAMPLED_SEQUENCES, length, seed)
     if isinstance(calibrate, np.ndarray):
-        return calibrate.astype(np.int64)
+        return calibrate
     path = Path(calibrate)
     if graph.tokenizer is None:
         raise PromptError("calibrate", "a text for a model without a tokenizer", "--tokenizer too, or tokens")
@@ -89,17 +90,22 @@ def calibration_tokens(
         raise FormatError(str(path), str(error), "a UTF-8 text file") from error
     tokens = Text.of(graph.tokenizer, graph.vocabulary).encode(text)
     opening = [] if graph.begin is None else [graph.begin]
-    body = length - len(opening)
+    body = max(1, length - len(opening))
     if len(tokens) < body:
         raise PromptError(str(path), f"{len(tokens)} tokens", f"at least {body} to calibrate on")
     count = min(SEQUENCES, len(tokens) // body)
     starts = np.linspace(0, len(tokens) - body, count).astype(np.int64)
-    return np.array([opening + tokens[start : start + body] for start in starts], dtype=np.int64)
+    cut = [[*opening, *tokens[start : start + body]][:length] for start in starts]
+    return np.array(cut, dtype=np.int64)
 
 
 def report(conversion: Conversion) -> dict[str, object]:
     """The conversion in plain values, for JSON."""
     return {
         "provenance": conversion.network.provenance,
-        "layers": [asdict(layer) for layer in conversion.layers],
+        "layers": [{**asdict(layer), "decibels": _plain(layer.decibels)} for layer in conversion.layers],
     }
+
+
+def _plain(decibels: float) -> float | None:
+    return round(decibels, 2) if np.isfinite(decibels) else None  # JSON has no infinities

@@ -17,7 +17,8 @@ from snngen.network import Network
 class LayerNoise:
     """One population against the float value that it stands for.
 
-    decibels: 10 log10(sum x**2 / sum (x - y)**2) over all tokens and channels; errors of earlier layers included.
+    decibels: 10 log10(sum x**2 / sum (x - y)**2) over all tokens and channels; errors of earlier layers included;
+        infinite where there is no noise, or no signal.
     clipped: share of codes at the end of their range. active: share of codes that are not zero.
     """
 
@@ -51,12 +52,18 @@ def layer_noise(graph: Graph, network: Network, sequences: Sequence[Sequence[int
     return [
         LayerNoise(
             name,
-            float(10 * np.log10(signal / noise)) if signal > 0 and noise > 0 else float("inf"),
+            _decibels(signal, noise),
             float(clipped / codes),
             float(active / codes),
         )
         for name, (signal, noise, clipped, active, codes) in sums.items()
     ]
+
+
+def _decibels(signal: float, noise: float) -> float:
+    if signal > 0 and noise > 0:
+        return float(10 * np.log10(signal / noise))
+    return float("-inf") if noise > 0 else float("inf")
 
 
 def _compare(

@@ -37,6 +37,7 @@ Doubles = npt.NDArray[np.float64]
 
 STREAM_PEAK = 2**21  # calibrated peak of the residual stream, a quarter of the 24 bits that a norm reads
 TABLE_PEAK = 2**14  # largest entry of a pointwise table
+BIAS_LIMIT = 2**30  # beyond, a bias is held to it: half of int32, the rest is for the drive
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,9 @@ def quantize(
     """
     settings = Settings() if settings is None else settings
     tokens = np.asarray(calibration)
-    if tokens.ndim != 2 or tokens.size == 0 or tokens.shape[1] > graph.context:
-        raise PromptError("calibration", f"shape {tokens.shape}", f"(sequences, up to {graph.context} tokens)")
+    if tokens.ndim != 2 or tokens.size == 0 or tokens.shape[1] > graph.context or tokens.dtype.kind not in "iu":
+        expected = f"(sequences, up to {graph.context} tokens) integers"
+        raise PromptError("calibration", f"shape {tokens.shape} of {tokens.dtype}", expected)
     if not 0 <= tokens.min() <= tokens.max() < graph.vocabulary:
         raise PromptError("calibration", f"tokens {tokens.min()}..{tokens.max()}", f"0..{graph.vocabulary - 1}")
     builder = _Builder(graph, calibrate(graph, tokens, settings.high, progress), settings)
@@ -173,7 +175,11 @@ class _Builder:
         signal = self.signals[node.inputs[0]]
         folded = operation.weight.astype(np.float64) * signal.scale
         peak = np.maximum(np.abs(folded).max(axis=1), 1e-30)
-        theta = np.clip(np.floor(scale * settings.weight_high / peak), 1, 2**24)
+        finest = peak / settings.weight_high  # a unit of drive: were a code finer, weights would be clipped
+        shared = kind in ("gate_in", "unturned")  # their channels share units, so all of them grow
+        scale = scale * max(1.0, float((finest / scale).max())) if shared else np.maximum(scale, finest)
+        largest = BIAS_LIMIT // (high + 1)  # so that a bias that its code can express is one that fits
+        theta = np.clip(np.floor(scale * settings.weight_high / peak), 1, largest)
         unit = scale / theta
         matrix = np.clip(np.rint(folded / unit[:, None]), -settings.weight_high, settings.weight_high)
         bias = np.zeros(len(theta)) if operation.bias is None else operation.bias / unit
@@ -276,4 +282,4 @@ class _Builder:
 
 
 def _rounded(values: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
-    return np.asarray(np.rint(np.clip(values, -(2**30), 2**30)), dtype=np.int32)
+    return np.asarray(np.rint(np.clip(values, -BIAS_LIMIT, BIAS_LIMIT)), dtype=np.int32)

@@ -16,6 +16,24 @@ def written_aside(path: Path) -> Iterator[Path]:
 
     raises: FormatError where the folder cannot be written.
     """
+    aside = _begin(path)
+    try:
+        yield aside
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def require_writable(path: Path) -> None:
+    """Refuse a path that cannot be written, before the work whose result is to go there.
+
+    raises: FormatError.
+    """
+    _begin(path).unlink()
+
+
+def _begin(path: Path) -> Path:
+    """An empty temporary file beside `path`."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     if path.is_dir():
         raise FormatError(str(path), "a folder", "a file name")
@@ -23,11 +41,7 @@ def written_aside(path: Path) -> Iterator[Path]:
         aside.touch()
     except OSError as error:
         raise FormatError(str(path), error.strerror or str(error), "a path that can be written") from error
-    try:
-        yield aside
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    return aside
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from snngen import reference
+from snngen.engines import Engine
 from snngen.engines.settled import SettledEngine
-from snngen.errors import MismatchError
+from snngen.errors import MismatchError, PromptError
 from snngen.network import Network
 
 
@@ -38,6 +39,7 @@ class Certificate:
 
     tokens, populations: how many. codes: compared integers, potentials and logits included. logits: of these, those of
     the output. mismatches: integers that differ. first: the first of them.
+    decided: tokens after which the largest output is the reference's.
     network, prompt: SHA-256 of the network and of the tokens.
     """
 
@@ -47,6 +49,7 @@ class Certificate:
     logits: int
     mismatches: int
     first: Mismatch | None
+    decided: int
     network: str
     prompt: str
 
@@ -56,10 +59,15 @@ class Certificate:
         return self.mismatches == 0
 
     def __str__(self) -> str:
-        verdict = "equal" if self.clean else f"{self.mismatches:,} MISMATCHES, first at {self.first}"
+        verdict = "equal"
+        if not self.clean:
+            verdict = (
+                f"{self.mismatches:,} MISMATCHES ({self.decided} of {self.tokens} tokens decided alike), "
+                f"first at {self.first}"
+            )
         return (
             f"{verdict}: {self.codes:,} codes of {self.populations} populations over {self.tokens} tokens, "
-            f"{self.logits:,} of them logits, engine == reference (network {self.network[:12]}, "
+            f"{self.logits:,} of them logits, engine {'==' if self.clean else '!='} reference (network {self.network[:12]}, "
             f"prompt {self.prompt[:12]})"
         )
 
@@ -79,18 +87,21 @@ class Certificate:
 def certify(
     network: Network,
     tokens: Sequence[int],
-    engine: SettledEngine | None = None,
+    engine: Engine | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Certificate:
     """Run tokens through an engine and the reference and compare every code of every population and every logit.
 
     tokens: (n,) token numbers, at most the context. engine: the one to check; a new one otherwise.
     progress: is told (tokens done, tokens in all).
+    raises: PromptError for no tokens at all, or some that the network does not know.
     """
+    if not len(tokens):
+        raise PromptError("certificate", "no tokens", "at least one: nothing compared proves nothing")
     engine = SettledEngine(network) if engine is None else engine
     expected = reference.run(network, tokens)
     engine.reset()
-    codes = mismatches = 0
+    codes = mismatches = decided = 0
     first: Mismatch | None = None
     for index, token in enumerate(tokens):
         engine.step(int(token))
@@ -102,8 +113,11 @@ def certify(
             if wrong.size and first is None:
                 neuron = int(wrong[0])
                 first = Mismatch(index, population.name, neuron, int(right[neuron]), int(got[neuron]))
+        decided += int(np.argmax(engine.output) == np.argmax(expected[network.output][index]))
         if progress is not None:
             progress(index + 1, len(tokens))
     prompt = hashlib.sha256(np.asarray(tokens, dtype="<i8").tobytes()).hexdigest()
     logits = len(tokens) * network[network.output].size
-    return Certificate(len(tokens), len(network.populations), codes, logits, mismatches, first, network.digest, prompt)
+    return Certificate(
+        len(tokens), len(network.populations), codes, logits, mismatches, first, decided, network.digest, prompt
+    )

@@ -202,7 +202,8 @@ def inspect(model: Model, json_path: Json = None) -> None:
     if json_path is not None:
         _write_json(json_path, describe(network))
     else:
-        print_network(Console(highlight=False), network)
+        # not on a terminal, nothing says how wide a line may be
+        print_network(Console(highlight=False, width=None if sys.stdout.isatty() else 160), network)
 
 
 @app.command()
@@ -210,6 +211,7 @@ def certify(model: Model, prompt: str, json_path: Json = None, quiet: Quiet = Fa
     """Compare the engine with the reference on a prompt: every code of every population, every logit."""
     from snngen.text import Text
 
+    _require_writable(json_path)
     network = snngen.load(model)
     tokens = Text(network).encode(prompt)
     if network.context is not None and len(tokens) > network.context:
@@ -237,6 +239,7 @@ def perplexity(
     from snngen.likelihood import nats_per_token, windows
     from snngen.text import Text
 
+    _require_writable(json_path)
     network = snngen.load(model)
     tokens = Text(network).encode(_read_text(text))
     cut = windows(tokens, network.context or len(tokens), stride)

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from snngen.engines import Engine
 from snngen.engines.settled import SettledEngine
 from snngen.errors import CapacityError, PromptError
 from snngen.ledger import GENERATE, PREFILL, Ledger
@@ -43,10 +44,10 @@ class Generation:
         sampling: Sampling,
         streamer: Streamer | None,
         when_full: WhenFull,
-        engine: SettledEngine,
+        engine: Engine,
     ) -> None:
         self.network, self.prompt = network, [int(token) for token in prompt]
-        self.ledger = Ledger(network)
+        self.ledger = Ledger(network, engine.spikes)
         self.stopped: str | None = None
         self.slides = 0
         self.prefill_seconds = self.generate_seconds = 0.0
@@ -99,7 +100,7 @@ class Generation:
         self.engine.reset()
         for index, token in enumerate(tokens):
             self.engine.step(token, read=index == len(tokens) - 1)
-            self.ledger.record(PREFILL, *self.engine.counted())
+            self.ledger.record(PREFILL, *self.engine.counted(), self.engine.ticks)
         self.prefill_seconds += time.perf_counter() - started
 
     def _run(self) -> Iterator[int]:
@@ -136,7 +137,7 @@ class Generation:
             return
         started = time.perf_counter()
         self.engine.step(token)
-        self.ledger.record(GENERATE, *self.engine.counted())
+        self.ledger.record(GENERATE, *self.engine.counted(), self.engine.ticks)
         self.generate_seconds += time.perf_counter() - started
 
 
@@ -151,7 +152,7 @@ def generate(
     seed: int = 0,
     streamer: Streamer | None = None,
     when_full: WhenFull = "stop",
-    engine: SettledEngine | None = None,
+    engine: Engine | None = None,
 ) -> Generation:
     """Generate tokens with a network.
 
@@ -160,7 +161,7 @@ def generate(
     streamer: gets the prompt and each token (Hugging Face's protocol).
     when_full: ``stop`` when the context is full, or ``slide``: begin anew with the newest half of it, recomputed, so
         that every token is exactly what the network says about the tokens that it still sees.
-    engine: one of this network to use again; a new one otherwise.
+    engine: one of this network (settled, ticked, ...); a new settled one otherwise.
     returns: a Generation; nothing runs before it is iterated or read.
     raises: PromptError for an empty prompt, an unknown token or unusable settings; CapacityError for a prompt that is
         longer than the context.

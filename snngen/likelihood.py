@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from snngen.engines import Engine
 from snngen.engines.settled import SettledEngine
 from snngen.errors import PromptError
 from snngen.network import Network
@@ -34,7 +35,7 @@ def windows(tokens: Sequence[int], context: int, stride: int = 0) -> list[Window
 def nats_per_token(
     network: Network,
     cut: Iterable[Window],
-    engine: SettledEngine | None = None,
+    engine: Engine | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> float:
     """Mean of -log p(token | tokens before it) in nats; the network starts anew at each window.

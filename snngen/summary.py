@@ -23,7 +23,7 @@ def print_generation(console: Console, generation: Generation, certificate: Cert
     ledger = generation.ledger
     table = Table(title="per token", title_justify="left")
     for heading in ("", "tokens", "tokens/s", "events", "synaptic operations", "weight bytes read", "ticks"):
-        table.add_column(heading, justify="left" if not heading else "right")
+        table.add_column(heading, overflow="fold", justify="left" if not heading else "right")
     for phase, rate in ((PREFILL, generation.prefill_rate), (GENERATE, generation.generate_rate)):
         mean = ledger.per_token("graded", phase)
         counts = (f"{mean[key]:,.0f}" for key in ("events", "synaptic_operations", "bytes_read", "ticks"))
@@ -39,7 +39,7 @@ def print_layers(console: Console, layers: Sequence[LayerNoise]) -> None:
     """Signal-to-noise ratio per population, the worst first."""
     table = Table(title="against the float model, noisiest first", title_justify="left")
     for heading in ("population", "signal/noise dB", "clipped", "active"):
-        table.add_column(heading, justify="left" if heading == "population" else "right")
+        table.add_column(heading, overflow="fold", justify="left" if heading == "population" else "right")
     for layer in sorted(layers, key=lambda layer: layer.decibels):
         table.add_row(layer.population, f"{layer.decibels:.1f}", f"{layer.clipped:.3%}", f"{layer.active:.1%}")
     console.print(table)
@@ -92,7 +92,7 @@ def print_network(console: Console, network: Network) -> None:
     )
     table = Table(title="populations", title_justify="left")
     for heading in ("name", "kind", "neurons", "codes", "worth of one unit", "stage"):
-        table.add_column(heading, justify="left" if heading in ("name", "kind") else "right")
+        table.add_column(heading, overflow="fold", justify="left" if heading in ("name", "kind") else "right")
     for population, entry in zip(network.populations, about["populations"], strict=True):
         low, high = entry["range"]
         codes = "potential" if population.neuron.wide else f"{low}..{high}"
@@ -102,7 +102,9 @@ def print_network(console: Console, network: Network) -> None:
     console.print(table)
     table = Table(title="projections", title_justify="left")
     for heading in ("source -> target", "kind", "synapses", "weight bytes", "written by"):
-        table.add_column(heading, justify="right" if heading in ("synapses", "weight bytes") else "left")
+        table.add_column(
+            heading, overflow="fold", justify="right" if heading in ("synapses", "weight bytes") else "left"
+        )
     for entry in about["projections"]:
         sizes = f"{entry['synapses']:,}", f"{entry['weight_bytes']:,}"
         table.add_row(entry["name"], entry["kind"], *sizes, entry["written_by"] or "")

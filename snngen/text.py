@@ -35,6 +35,10 @@ class Text:
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a text, the token that begins one first."""
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # a command line hands on bytes that are not UTF-8 as lone surrogates
+            raise PromptError("text", f"{text[error.start]!r}, not a character", "UTF-8 text") from error
         tokens = [*self._begin, *self._tokenizer.encode(text, add_special_tokens=False).ids]
         if tokens and max(tokens) >= self._vocabulary:
             raise PromptError("tokenizer", f"token {max(tokens)}", f"0..{self._vocabulary - 1}")

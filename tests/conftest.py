@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Before NumPy is there: on small matrices OpenBLAS's threads mostly wait for each other, and on a machine whose cores
+# are busy a conversion takes minutes instead of seconds.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import snngen
 from snngen.network import Network

@@ -46,7 +46,17 @@ class SettledEngine:
         self.program = np.array(rows, dtype=np.int64)
         self._prefill = self.program[self._feeds_memory()]
         self.counts = np.zeros((len(rows), kernel.COUNTERS), dtype=np.int64)
-        self.position = 0
+        self.position = self.ticks = 0
+
+    @property
+    def spikes(self) -> None:
+        """No spikes are sent: settled codes are counted under every code."""
+        return None
+
+    @property
+    def exact(self) -> bool:
+        """Always."""
+        return True
 
     def warm(self) -> None:
         """Compile the kernel, or load it from Numba's cache, without running anything."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -16,6 +18,8 @@ from snngen.integers import IntArray
 from snngen.kernels import settled as columns
 from snngen.kernels import ticked as kernel
 from snngen.network import Network, Population
+from snngen.neurons.accumulator import Accumulator
+from snngen.synapses.dense import Dense
 
 Schedule = Literal["eager", "layered"]
 Recorder = Callable[[IntArray], None]
@@ -23,6 +27,23 @@ Recorder = Callable[[IntArray], None]
 TICK_LIMIT = 2**24  # more than any token of a sound network takes
 TRACE_ROWS = 2**16
 NO_INPUTS = np.zeros((0, 4), dtype=np.int32)
+
+
+@dataclass(frozen=True)
+class Readout:
+    """What an early answer rests on.
+
+    source: number of the population that drives the output. weights: (sources, outputs) int64, gains included.
+    stage: its stage. upstream: numbers of the populations that settle before it, itself aside.
+    before_memory: numbers of the populations that some memory depends on. channels: those between all of these.
+    """
+
+    source: int
+    weights: IntArray
+    stage: int
+    upstream: IntArray
+    before_memory: IntArray
+    channels: IntArray
 
 
 class TickedEngine:
@@ -36,6 +57,8 @@ class TickedEngine:
     delays: ticks that events of a projection (by its number) travel beyond the usual.
     shuffle: a positive seed brings the events of each tick into a random order. (It changes nothing: a test shows it.)
     record: is given every event, as (events, 4) int32 rows of tick, population number, neuron, payload.
+    stop_when_safe: end a token's ticks once the leading output can no longer be overtaken and the memories are
+        written; `safe_stops` counts how often that was before all was quiet.
     raises: UnsupportedError for a combination that cannot run.
     """
 
@@ -48,15 +71,26 @@ class TickedEngine:
         delays: Mapping[int, int] | None = None,
         shuffle: int = 0,
         record: Recorder | None = None,
+        stop_when_safe: bool = False,
     ) -> None:
         self.network, self.code, self.schedule = network, Graded() if code is None else code, schedule
+        self.stop_when_safe, self.safe_stops = stop_when_safe, 0
         self.max_ticks, self._delays, self._record = max_ticks, dict(delays or {}), record
         self._check()
         self._layout = Layout(network)
         self.tables = self._tables(shuffle)
         self._wanted_now = np.ones(len(network.populations), dtype=bool)
-        self.position = 0
-        self.ticks = 0
+        self.position = self.ticks = 0
+
+    @property
+    def spikes(self) -> str:
+        """The code whose spikes are sent."""
+        return self.code.name
+
+    @property
+    def exact(self) -> bool:
+        """True where every code of every token comes out as the reference has it."""
+        return self.code.exact and self.max_ticks is None and not self.stop_when_safe
 
     def _check(self) -> None:
         if self.schedule not in ("eager", "layered"):
@@ -186,8 +220,12 @@ class TickedEngine:
         raises: PromptError, CapacityError as the settled engine; CapacityError where it does not become quiet.
         """
         self.begin(token, codes, read)
-        self.advance(TICK_LIMIT if self.max_ticks is None else self.max_ticks)
-        if not self.quiet and self.max_ticks is None:
+        limit = TICK_LIMIT if self.max_ticks is None else self.max_ticks
+        if self.stop_when_safe and read:
+            self._advance_until_safe(limit)
+        else:
+            self.advance(limit)
+        if not self.quiet and self.max_ticks is None and not self.stop_when_safe:
             active = ", ".join(self.active())
             raise CapacityError("ticks", f"{TICK_LIMIT} without quiet, active: {active}", "a network that settles")
         self.finish()
@@ -204,9 +242,9 @@ class TickedEngine:
             given = check_codes(self.network, codes or {})
         self._clear(read)
         tables = self.tables = self.tables._replace(inputs=NO_INPUTS)
-        for name, values in given.items():
+        for name, presented in given.items():
             first = self._layout.first[name]
-            tables.neurons[kernel.WANTED, first : first + len(values)] = values
+            tables.neurons[kernel.WANTED, first : first + len(presented)] = presented
         for index in range(len(tables.populations)):
             if not tables.clock[kernel.LAYERED]:
                 kernel.settle_wish(index, 0, tables)
@@ -242,6 +280,64 @@ class TickedEngine:
             if self._status != kernel.TRACE_FULL:
                 break
         self.ticks = int(tables.clock[kernel.TICK])
+
+    def _advance_until_safe(self, limit: int) -> None:
+        self.advance(0)
+        while not self.quiet and self.ticks < limit:
+            if self.safe():
+                self.safe_stops += 1
+                return
+            self.advance(self.ticks + 1)
+
+    def safe(self) -> bool:
+        """True where the leading output can no longer be overtaken, whatever is still to come.
+
+        What a source neuron i can still add is at most r[i]: what it has yet to send where all before it is quiet, and
+        the rest of its range otherwise. The leader l is safe from j if
+
+            potential[l] - potential[j] > sum over i of r[i] * |gain[l] * w[i, l] - gain[j] * w[i, j]|.
+
+        The memories must be written too, or later tokens would differ.
+        """
+        tables = self.tables
+        if any(tables.populations[index, kernel.PENDING] for index in self._readout.before_memory):
+            return False
+        layered = self.schedule == "layered"
+        if layered and tables.clock[kernel.NOW_STAGE] < self._readout.stage:
+            return False
+        if tables.channels[self._readout.channels, kernel.FLYING].any():
+            return False
+        quiet = not tables.populations[self._readout.upstream, kernel.PENDING].any()
+        row = tables.populations[self._readout.source]
+        first, size, low, high = row[[kernel.FIRST, kernel.SIZE, kernel.LOW, kernel.HIGH]]
+        sent = tables.neurons[kernel.SENT, first : first + size].astype(np.int64)
+        wanted = tables.neurons[kernel.WANTED, first : first + size]
+        left = np.abs(wanted - sent) if quiet else np.maximum(high - sent, sent - low)
+        return bool(kernel.cannot_be_overtaken(self.output, left, self._readout.weights))
+
+    @cached_property
+    def _readout(self) -> Readout:
+        network = self.network
+        driving = network.into(network.output)
+        if len(driving) != 1 or not isinstance(driving[0].synapse, Dense):
+            raise UnsupportedError("stop_when_safe", f"{len(driving)} projections into the output", "one, dense")
+        synapse, source = driving[0].synapse, driving[0].source
+        upstream: set[str] = set()
+        for population in reversed(network.populations):
+            if population.name in upstream or population.name == source:
+                upstream |= {p.source for p in network.into(population.name)}
+                upstream |= {p.writer for p in network.into(population.name) if p.writer is not None}
+        feeding = self._layout.feeding
+        watched = {network.order[name] for name in upstream | feeding | {source}}
+        channels = [index for index, row in enumerate(self.tables.channels) if row[kernel.TARGET] in watched]
+        return Readout(
+            network.order[source],
+            synapse.matrix.astype(np.int64) * synapse.gain,
+            network.stages[network.order[source]],
+            np.array(sorted(network.order[name] for name in upstream), dtype=np.int64),
+            np.array(sorted(network.order[name] for name in feeding), dtype=np.int64),
+            np.array(channels, dtype=np.int64),
+        )
 
     def finish(self) -> None:
         """Close the token: the next one takes the next position."""
@@ -288,8 +384,13 @@ class TickedEngine:
 
     @property
     def output(self) -> npt.NDArray[np.int32]:
-        """What the output population has sent so far."""
-        return self.codes(self.network.output)
+        """What the output population has sent so far; of accumulators, the potential that they have now."""
+        population = self.network[self.network.output]
+        if not isinstance(population.neuron, Accumulator):
+            return self.codes(population.name)
+        at = self._layout.drive[population.name, "drive"]
+        potential = self.tables.drives[at : at + population.size] + population.neuron.bias
+        return potential.astype(np.int32)
 
     def counted(self) -> tuple[IntArray, IntArray]:
         """Counts of the last token: (populations, 6) and (projections, 6) int64, see `snngen/ledger.py`.

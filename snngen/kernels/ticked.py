@@ -408,3 +408,24 @@ def run(limit: int, tables: Tables) -> int:
             return TRACE_FULL
         run_tick(tick, tables)
         clock[TICK] = tick + 1
+
+
+@njit(cache=True)
+def cannot_be_overtaken(potential: Ints, left: Ints, weights: Ints) -> bool:
+    """True where no output can catch up with the first largest one while source i adds at most left[i] times a row.
+
+    potential (outputs,), left (sources,), weights (sources, outputs), gains included.
+    """
+    leader = 0
+    for j in range(1, potential.size):
+        if potential[j] > potential[leader]:
+            leader = j
+    for j in range(potential.size):
+        if j != leader:
+            slack = 0
+            for i in range(left.size):
+                slack += left[i] * abs(weights[i, leader] - weights[i, j])
+            margin = np.int64(potential[leader]) - potential[j]
+            if margin < slack or (margin == slack and j < leader):
+                return False
+    return True
