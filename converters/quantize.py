@@ -191,7 +191,7 @@ class _Builder:
     def _(self, operation: floats.RMSNorm, node: Node) -> None:
         settings = self.settings
         scale = self._code_scale(node)
-        gain = np.rint(operation.weight.astype(np.float64) / scale * 2**FRACTION_BITS).astype(np.int64)
+        gain = _integers(operation.weight.astype(np.float64) / scale * 2**FRACTION_BITS)
         epsilon = int(np.rint(operation.epsilon / self.grid**2 * 4.0**FRACTION_BITS))
         self._populate(node, RMSNorm(gain, epsilon, -settings.high, settings.high), scale)
         self._project(node.inputs[0], node.name, OneToOne(len(gain)))
@@ -201,7 +201,7 @@ class _Builder:
         angles = operation.angles(0, self.graph.context)
         cosine, sine = (np.rint(turn(angles) * UNIT).astype(np.int32) for turn in (np.cos, np.sin))
         unit = self.signals[node.inputs[0]].scale / UNIT
-        theta = np.maximum(1, np.rint(self._code_scale(node) / unit)).astype(np.int32)
+        theta = _threshold(self._code_scale(node) / unit)
         high = self.settings.high
         self._populate(node, Threshold(theta, np.zeros_like(theta), -high, high), theta * unit)
         self._project(node.inputs[0], node.name, Rotary(operation.heads, cosine, sine))
@@ -218,7 +218,7 @@ class _Builder:
         width = len(query.scale) // heads
         share = key.scale.reshape(groups, width).repeat(heads // groups, axis=0)
         worth = (query.scale.reshape(heads, width) * share).mean(axis=1) / np.sqrt(width)
-        multiplier = np.rint(worth * np.log2(np.e) * 2.0 ** (SHIFT + TABLE_BITS)).astype(np.int64)
+        multiplier = _integers(worth * np.log2(np.e) * 2.0 ** (SHIFT + TABLE_BITS))
         top = 2**settings.probability_bits - 1
         scores = f"{node.name}_probability"
         self.populations.append(Population(scores, Softmax(multiplier, context, top), np.full(1, 1 / top)))
@@ -226,7 +226,7 @@ class _Builder:
         self.projections.append(Projection(query.population, scores, keys, writer=key.population))
         unit = value.scale.reshape(groups, width).repeat(heads // groups, axis=0).reshape(-1) / top
         wanted = self._code_scale(node)
-        theta = np.maximum(1, np.rint(wanted / unit)).astype(np.int32)
+        theta = _threshold(wanted / unit)
         neuron = Threshold(theta, np.zeros_like(theta), -settings.high, settings.high)
         self._populate(node, neuron, theta * unit)
         values = ValueMemory(heads, groups, width, context)
@@ -241,7 +241,7 @@ class _Builder:
         unit = float(np.abs(points).max()) / TABLE_PEAK
         table = np.rint(points / unit).astype(np.int32)
         wanted = self._code_scale(node)
-        theta = np.clip(np.rint(wanted / (unit * value.scale)), 1, INT32_MAX).astype(np.int32)
+        theta = _threshold(wanted / (unit * value.scale))
         neuron = Gate(table, -high, theta, -settings.high, settings.high)
         self._populate(node, neuron, theta * unit * value.scale)
         for operand, signal in zip(neuron.operands, (gate, value), strict=True):
@@ -269,7 +269,8 @@ class _Builder:
         """Weights whose drive counts in whole units of a grid: matrix * gain * grid is what they are worth."""
         high = self.settings.weight_high
         folded = weight.astype(np.float64) * scale
-        gain = np.maximum(1, np.ceil(np.abs(folded).max(axis=1) / (high * grid)))
+        # a gain that is held to int32 makes a drive beyond it, which the network refuses
+        gain = np.clip(np.ceil(np.abs(folded).max(axis=1) / (high * grid)), 1, INT32_MAX)
         matrix = np.clip(np.rint(folded / (gain * grid)[:, None]), -high, high)
         return Dense(np.ascontiguousarray(matrix.T.astype(np.int8)), gain.astype(np.int32))
 
@@ -279,6 +280,15 @@ class _Builder:
 
     def _project(self, source: str, target: str, synapse: Any) -> None:
         self.projections.append(Projection(self.signals[source].population, target, synapse))
+
+
+def _integers(values: Doubles) -> npt.NDArray[np.int64]:
+    """Rounded; what is beyond int64 is held to a number that every neuron refuses."""
+    return np.asarray(np.rint(np.clip(values, -(2.0**62), 2.0**62)), dtype=np.int64)
+
+
+def _threshold(values: Doubles) -> npt.NDArray[np.int32]:
+    return np.asarray(np.clip(np.rint(values), 1, INT32_MAX), dtype=np.int32)
 
 
 def _rounded(values: npt.NDArray[Any]) -> npt.NDArray[np.int32]:

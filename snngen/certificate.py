@@ -67,8 +67,8 @@ class Certificate:
             )
         return (
             f"{verdict}: {self.codes:,} codes of {self.populations} populations over {self.tokens} tokens, "
-            f"{self.logits:,} of them logits, engine {'==' if self.clean else '!='} reference (network {self.network[:12]}, "
-            f"prompt {self.prompt[:12]})"
+            f"{self.logits:,} of them logits, engine {'==' if self.clean else '!='} reference "
+            f"(network {self.network[:12]}, prompt {self.prompt[:12]})"
         )
 
     def as_dict(self) -> dict[str, Any]:

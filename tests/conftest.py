@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import snngen
 from snngen.network import Network
+
+if TYPE_CHECKING:
+    from snngen.converters.graph import Graph
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 
@@ -38,3 +42,12 @@ def stories(shared: Path) -> Network:
 def shakespeare() -> Network:
     """The network that ships in the package."""
     return snngen.load()
+
+
+@pytest.fixture(scope="session")
+def stories_graph(shared: Path) -> Graph:
+    """The float model that `stories` was made from."""
+    from snngen.converters import families, formats
+
+    folder = shared / "models" / "stories260K"
+    return families.build(formats.read(folder / "stories260K.bin", folder / "tok512.bin"))

@@ -81,6 +81,7 @@ class TickedEngine:
         self.tables = self._tables(shuffle)
         self._wanted_now = np.ones(len(network.populations), dtype=bool)
         self.position = self.ticks = 0
+        self._status = kernel.QUIET
 
     @property
     def spikes(self) -> str:
@@ -241,6 +242,7 @@ class TickedEngine:
             check_room(self.network, self.position)
             given = check_codes(self.network, codes or {})
         self._clear(read)
+        self._status, self.ticks = kernel.TICK_LIMIT, 0
         tables = self.tables = self.tables._replace(inputs=NO_INPUTS)
         for name, presented in given.items():
             first = self._layout.first[name]

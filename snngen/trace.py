@@ -1,0 +1,210 @@
+"""Trace: every event of a run in HDF5, written in bounded memory, and in NIR's event format.
+
+Layout, version 1:
+    /             format, version, network (digest), code, schedule
+    /populations  name, size, stage, wide of each population, in order
+    /events       (events, 5) int32: token, tick, population, neuron, payload, in the order in which they were fired
+    /tokens       (tokens, 2) int32: token number, ticks that it took
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from snngen.aside import written_aside
+from snngen.errors import FormatError, SnngenError, UnsupportedError
+from snngen.integers import IntArray
+from snngen.network import Network
+
+FORMAT, VERSION = "snngen trace", 1
+CHUNK = 2**14
+TOKEN, TICK, POPULATION, NEURON, PAYLOAD = range(5)
+
+
+class TraceWriter:
+    """Writes events to a file as they come; the file takes its name only when it is closed without an error.
+
+    Use it as a context manager, give `record` to the ticked engine, and call `token` after each token.
+    path: the file. network: what runs. code, schedule: how.
+    raises: FormatError where the path cannot be written.
+    """
+
+    def __init__(self, path: str | Path, network: Network, code: str, schedule: str) -> None:
+        self._path, self._network, self._about = Path(path), network, {"code": code, "schedule": schedule}
+        self._now = 0
+
+    def __enter__(self) -> TraceWriter:
+        self._aside = written_aside(self._path)
+        self._file = h5py.File(self._aside.__enter__(), "w", libver="latest")
+        network = self._network
+        self._file.attrs.update(format=FORMAT, version=VERSION, network=network.digest, **self._about)
+        group = self._file.create_group("populations")
+        group["name"] = [population.name for population in network.populations]
+        group["size"] = np.array([population.size for population in network.populations], dtype=np.int64)
+        group["wide"] = np.array([population.neuron.wide for population in network.populations])
+        group["stage"] = np.array(network.stages, dtype=np.int64)
+        packed: dict[str, Any] = {"dtype": "i4", "compression": "gzip", "compression_opts": 1, "shuffle": True}
+        self._events = self._file.create_dataset("events", (0, 5), maxshape=(None, 5), chunks=(CHUNK, 5), **packed)
+        self._tokens = self._file.create_dataset("tokens", (0, 2), maxshape=(None, 2), chunks=(1024, 2), **packed)
+        return self
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        self._file.close()
+        self._aside.__exit__(kind, error, traceback)
+
+    def record(self, events: IntArray) -> None:
+        """Append (events, 4) rows of tick, population, neuron, payload of the token under way."""
+        rows = np.empty((len(events), 5), dtype=np.int32)
+        rows[:, TOKEN], rows[:, TICK:] = self._now, events
+        _append(self._events, rows)
+
+    def token(self, number: int, ticks: int) -> None:
+        """Close a token: what is recorded from now on belongs to the next."""
+        _append(self._tokens, np.array([[number, ticks]], dtype=np.int32))
+        self._now += 1
+
+
+def _append(dataset: Any, rows: IntArray) -> None:
+    before = len(dataset)
+    dataset.resize(before + len(rows), axis=0)
+    dataset[before:] = rows
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """A recorded run.
+
+    network: digest. code, schedule: how it was run. names, sizes, stages, wide: of the populations.
+    events: (events, 5) int32 of token, tick, population, neuron, payload. tokens: (tokens, 2) int32 of number, ticks.
+    """
+
+    network: str
+    code: str
+    schedule: str
+    names: tuple[str, ...]
+    sizes: IntArray
+    stages: IntArray
+    wide: npt.NDArray[np.bool_]
+    events: IntArray
+    tokens: IntArray
+
+    def counts(self) -> IntArray:
+        """(tokens, populations) events."""
+        counts = np.zeros((len(self.tokens), len(self.names)), dtype=np.int64)
+        np.add.at(counts, (self.events[:, TOKEN], self.events[:, POPULATION]), 1)
+        return counts
+
+    def codes(self) -> dict[str, IntArray]:
+        """(tokens, size) sums of payloads of every population: its codes, for a code that sends them in full."""
+        first = np.concatenate(([0], np.cumsum(self.sizes)))
+        sums = np.zeros((len(self.tokens), int(first[-1])), dtype=np.int64)
+        neuron = first[self.events[:, POPULATION]] + self.events[:, NEURON]
+        np.add.at(sums, (self.events[:, TOKEN], neuron), self.events[:, PAYLOAD])
+        return {name: sums[:, first[p] : first[p + 1]] for p, name in enumerate(self.names)}
+
+
+def read_trace(path: str | Path) -> Trace:
+    """Read a recorded run.
+
+    raises: FormatError for a file that is absent, foreign, damaged or inconsistent.
+    """
+    path = Path(path)
+    if not path.is_file() or not h5py.is_hdf5(path):
+        raise FormatError(str(path), "no HDF5 file", "a trace written by `snngen generate --trace`")
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("format") != FORMAT or int(file.attrs["version"]) != VERSION:
+                got = f"{file.attrs.get('format')!r} version {file.attrs.get('version')}"
+                raise FormatError(str(path), got, f"{FORMAT!r} version {VERSION}")
+            group = file["populations"]
+            names = tuple(name.decode() for name in group["name"][()])
+            trace = Trace(
+                str(file.attrs["network"]), str(file.attrs["code"]), str(file.attrs["schedule"]), names,
+                group["size"][()], group["stage"][()], group["wide"][()], file["events"][()], file["tokens"][()],
+            )  # fmt: skip
+    except SnngenError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise FormatError(str(path), f"a damaged file ({error})", "a whole trace") from error
+    _check(trace, str(path))
+    return trace
+
+
+def _check(trace: Trace, where: str) -> None:
+    count, events = len(trace.names), trace.events
+    if any(len(part) != count for part in (trace.sizes, trace.stages, trace.wide)) or events.shape[1:] != (5,):
+        raise FormatError(where, "tables of different lengths", f"{count} populations and (events, 5)")
+    if len(events) and (
+        not 0 <= events[:, POPULATION].min() <= events[:, POPULATION].max() < count
+        or not 0 <= events[:, TOKEN].min() <= events[:, TOKEN].max() < len(trace.tokens)
+        or (events[:, NEURON] < 0).any()
+        or (events[:, NEURON] >= trace.sizes[events[:, POPULATION]]).any()
+    ):
+        raise FormatError(where, "events outside their populations or tokens", "events of this run")
+
+
+def write_nir(trace: Trace, path: str | Path) -> None:
+    """Write a trace as NIR event data: a node per population, a sample per token, time in ticks, payload as value.
+
+    raises: UnsupportedError where the package `nir` is not installed.
+    """
+    nir = _nir()
+    tokens, t_max = len(trace.tokens), float(trace.tokens[:, 1].max(initial=0))
+    nodes = {}
+    for p, (name, size) in enumerate(zip(trace.names, trace.sizes.tolist(), strict=True)):
+        events = trace.events[trace.events[:, POPULATION] == p]
+        longest = int(np.bincount(events[:, TOKEN], minlength=1).max()) if len(events) else 0
+        idx = np.full((tokens, longest), -1, dtype=np.int64)
+        time, value = np.full((tokens, longest), np.inf), np.zeros((tokens, longest))
+        order = np.argsort(events[:, TOKEN], kind="stable")
+        events = events[order]
+        place = np.arange(len(events)) - np.searchsorted(events[:, TOKEN], events[:, TOKEN])
+        at = (events[:, TOKEN], place)
+        idx[at], time[at], value[at] = events[:, NEURON], events[:, TICK], events[:, PAYLOAD]
+        data = nir.ValuedEventData(idx=idx, time=time, n_neurons=size, t_max=t_max, value=value)
+        nodes[name] = nir.NIRNodeData(observables={"spikes": data})
+    with written_aside(Path(path)) as aside:
+        nir.write_data(str(aside), nir.NIRGraphData(nodes=nodes), compression="lzf")
+
+
+def read_nir(path: str | Path) -> dict[str, IntArray]:
+    """Read NIR event data: node -> (events, 4) int64 rows of sample, time (rounded), neuron, value.
+
+    Events without a value get 1.
+
+    raises: UnsupportedError without the package `nir`, FormatError for a file that it cannot read.
+    """
+    nir = _nir()
+    try:
+        graph = nir.read_data(str(path))
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise FormatError(str(path), str(error), "NIR event data") from error
+    rows: dict[str, IntArray] = {}
+    for name, node in graph.nodes.items():
+        data = node.observables["spikes"]
+        sample, place = np.nonzero(data.idx >= 0)
+        value = getattr(data, "value", np.ones(data.idx.shape))
+        parts = (sample, np.rint(data.time[sample, place]), data.idx[sample, place], np.rint(value[sample, place]))
+        rows[name] = np.stack([np.asarray(part, dtype=np.int64) for part in parts], axis=1)
+    return rows
+
+
+def _nir() -> Any:
+    try:
+        import nir
+    except ImportError as error:
+        raise UnsupportedError("NIR", "no package nir", "it", "pip install 'snngen[torch]'") from error
+    return nir
+
+
+def describe(trace: Trace) -> str:
+    """One line: what was recorded."""
+    about = {"code": trace.code, "schedule": trace.schedule, "network": trace.network[:12]}
+    return f"{len(trace.events):,} events of {len(trace.tokens)} tokens, {json.dumps(about)}"
