@@ -1,0 +1,106 @@
+"""Traces hold every event, in bounded memory, and open in NIR tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from networks import random_transformer
+
+from snngen import codes, reference
+from snngen.engines.ticked import TickedEngine
+from snngen.errors import FormatError
+from snngen.network import Network
+from snngen.trace import TraceWriter, read_nir, read_trace, write_nir
+
+TOKENS = [1, 5, 2]
+
+
+def record(network: Network, path: Path, name: str = "unary", schedule: str = "layered") -> int:
+    sent = 0
+    with TraceWriter(path, network, name, schedule) as writer:
+        engine = TickedEngine(network, codes.by_name(name), schedule, record=writer.record)
+        for token in TOKENS:
+            engine.step(token)
+            writer.token(token, engine.ticks)
+            sent += int(engine.counted()[0][:, 1].sum())
+    return sent
+
+
+@pytest.mark.parametrize("name", ["graded", "unary", "bitwise", "ttfs"])
+@pytest.mark.parametrize("schedule", ["layered", "eager"])
+def test_a_trace_holds_every_event(name: str, schedule: str, tmp_path: Path) -> None:
+    network = random_transformer(1)
+    sent = record(network, tmp_path / "run.h5", name, schedule)
+    trace = read_trace(tmp_path / "run.h5")
+    assert len(trace.events) == sent == trace.counts().sum()
+    assert (trace.code, trace.schedule, trace.network) == (name, schedule, network.digest)
+    assert trace.tokens[:, 0].tolist() == TOKENS
+    expected = reference.run(network, TOKENS)
+    for population, sums in trace.codes().items():
+        assert np.array_equal(sums, expected[population])
+
+
+def test_the_buffer_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snngen.engines.ticked.TRACE_ROWS", 10)
+    network, sizes = random_transformer(1), []
+    with TraceWriter(tmp_path / "run.h5", network, "unary", "eager") as writer:
+        engine = TickedEngine(
+            network, codes.by_name("unary"), "eager", record=lambda e: (sizes.append(len(e)), writer.record(e))
+        )
+        engine.step(1)
+        writer.token(1, engine.ticks)
+    assert len(sizes) > 10
+    assert max(sizes) <= len(engine.tables.trace)
+    assert len(read_trace(tmp_path / "run.h5").events) == sum(sizes)
+
+
+def test_nothing_is_left_when_a_run_fails(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="stop"), TraceWriter(tmp_path / "run.h5", random_transformer(1), "a", "b"):
+        raise RuntimeError("stop")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_nir_event_data_there_and_back(tmp_path: Path) -> None:
+    nir = pytest.importorskip("nir", reason="nir is in the extra `torch`")
+    record(random_transformer(1), tmp_path / "run.h5")
+    trace = read_trace(tmp_path / "run.h5")
+    write_nir(trace, tmp_path / "run.nir")
+    rows = read_nir(tmp_path / "run.nir")
+    assert sum(len(events) for events in rows.values()) == len(trace.events)
+    for index, name in enumerate(trace.names):
+        mine = trace.events[trace.events[:, 2] == index][:, [0, 1, 3, 4]]
+        assert sorted(map(tuple, rows[name].tolist())) == sorted(map(tuple, mine.tolist()))
+    data = nir.read_data(str(tmp_path / "run.nir")).nodes["layer0.gate"].observables["spikes"]
+    assert data.n_neurons == 7
+    assert data.shape[0] == len(TOKENS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: file.attrs.update(format="other"),
+        lambda file: file.attrs.update(version=2),
+        lambda file: file.__delitem__("events"),
+        lambda file: file["events"].__setitem__((0, 2), 999),
+        lambda file: file["events"].__setitem__((0, 3), 10**6),
+        lambda file: file["events"].__setitem__((0, 0), 77),
+        lambda file: file["populations"].__delitem__("size"),
+    ],
+)
+def test_damaged_traces_are_refused(change, tmp_path: Path) -> None:
+    record(random_transformer(1), tmp_path / "run.h5")
+    with h5py.File(tmp_path / "run.h5", "r+") as file:
+        change(file)
+    with pytest.raises(FormatError):
+        read_trace(tmp_path / "run.h5")
+
+
+def test_foreign_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.h5").write_text("no")
+    for name in ("a.h5", "absent.h5"):
+        with pytest.raises(FormatError):
+            read_trace(tmp_path / name)
