@@ -13,6 +13,7 @@ from snngen import reference
 from snngen.engines import Engine
 from snngen.engines.settled import SettledEngine
 from snngen.errors import MismatchError, PromptError
+from snngen.ledger import GENERATE, Ledger
 from snngen.network import Network
 
 
@@ -89,11 +90,12 @@ def certify(
     tokens: Sequence[int],
     engine: Engine | None = None,
     progress: Callable[[int, int], None] | None = None,
+    ledger: Ledger | None = None,
 ) -> Certificate:
     """Run tokens through an engine and the reference and compare every code of every population and every logit.
 
     tokens: (n,) token numbers, at most the context. engine: the one to check; a new one otherwise.
-    progress: is told (tokens done, tokens in all).
+    progress: is told (tokens done, tokens in all). ledger: receives what every token took, as generated ones.
     raises: PromptError for no tokens at all, or some that the network does not know.
     """
     if not len(tokens):
@@ -105,6 +107,8 @@ def certify(
     first: Mismatch | None = None
     for index, token in enumerate(tokens):
         engine.step(int(token))
+        if ledger is not None:
+            ledger.record(GENERATE, *engine.counted(), engine.ticks)
         for population in network.populations:
             got, right = engine.codes(population.name), expected[population.name][index]
             codes += got.size

@@ -21,10 +21,9 @@ TOKENS = [1, 5, 2]
 def record(network: Network, path: Path, name: str = "unary", schedule: str = "layered") -> int:
     sent = 0
     with TraceWriter(path, network, name, schedule) as writer:
-        engine = TickedEngine(network, codes.by_name(name), schedule, record=writer.record)
+        engine = TickedEngine(network, codes.by_name(name), schedule, recorder=writer)
         for token in TOKENS:
             engine.step(token)
-            writer.token(token, engine.ticks)
             sent += int(engine.counted()[0][:, 1].sum())
     return sent
 
@@ -43,18 +42,23 @@ def test_a_trace_holds_every_event(name: str, schedule: str, tmp_path: Path) -> 
         assert np.array_equal(sums, expected[population])
 
 
+class Portions(TraceWriter):
+    """Notes how many events come at a time."""
+
+    def record(self, events: np.ndarray) -> None:
+        self.portions = [*getattr(self, "portions", []), len(events)]
+        super().record(events)
+
+
 def test_the_buffer_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("snngen.engines.ticked.TRACE_ROWS", 10)
-    network, sizes = random_transformer(1), []
-    with TraceWriter(tmp_path / "run.h5", network, "unary", "eager") as writer:
-        engine = TickedEngine(
-            network, codes.by_name("unary"), "eager", record=lambda e: (sizes.append(len(e)), writer.record(e))
-        )
+    network = random_transformer(1)
+    with Portions(tmp_path / "run.h5", network, "unary", "eager") as writer:
+        engine = TickedEngine(network, codes.by_name("unary"), "eager", recorder=writer)
         engine.step(1)
-        writer.token(1, engine.ticks)
-    assert len(sizes) > 10
-    assert max(sizes) <= len(engine.tables.trace)
-    assert len(read_trace(tmp_path / "run.h5").events) == sum(sizes)
+    assert len(writer.portions) > 10
+    assert max(writer.portions) <= len(engine.tables.trace)
+    assert len(read_trace(tmp_path / "run.h5").events) == sum(writer.portions)
 
 
 def test_nothing_is_left_when_a_run_fails(tmp_path: Path) -> None:

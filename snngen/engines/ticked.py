@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +22,20 @@ from snngen.neurons.accumulator import Accumulator
 from snngen.synapses.dense import Dense
 
 Schedule = Literal["eager", "layered"]
-Recorder = Callable[[IntArray], None]
 
 TICK_LIMIT = 2**24  # more than any token of a sound network takes
 TRACE_ROWS = 2**16
 NO_INPUTS = np.zeros((0, 4), dtype=np.int32)
+
+
+class Recorder(Protocol):
+    """What the engine tells of its events; `snngen.trace.TraceWriter` is one."""
+
+    def record(self, events: IntArray) -> None:
+        """(events, 4) int32 rows of tick, population number, neuron, payload of the token under way."""
+
+    def token(self, number: int, ticks: int) -> None:
+        """The token under way is done; -1 stands for codes from outside."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class TickedEngine:
     max_ticks: end a token after so many ticks, settled or not (lossy); None waits for quiet.
     delays: ticks that events of a projection (by its number) travel beyond the usual.
     shuffle: a positive seed brings the events of each tick into a random order. (It changes nothing: a test shows it.)
-    record: is given every event, as (events, 4) int32 rows of tick, population number, neuron, payload.
+    recorder: is told every event and the end of every token.
     stop_when_safe: end a token's ticks once the leading output can no longer be overtaken and the memories are
         written; `safe_stops` counts how often that was before all was quiet.
     raises: UnsupportedError for a combination that cannot run.
@@ -70,12 +79,12 @@ class TickedEngine:
         max_ticks: int | None = None,
         delays: Mapping[int, int] | None = None,
         shuffle: int = 0,
-        record: Recorder | None = None,
+        recorder: Recorder | None = None,
         stop_when_safe: bool = False,
     ) -> None:
         self.network, self.code, self.schedule = network, Graded() if code is None else code, schedule
         self.stop_when_safe, self.safe_stops = stop_when_safe, 0
-        self.max_ticks, self._delays, self._record = max_ticks, dict(delays or {}), record
+        self.max_ticks, self._delays, self._recorder = max_ticks, dict(delays or {}), recorder
         self._check()
         self._layout = Layout(network)
         self.tables = self._tables(shuffle)
@@ -118,7 +127,7 @@ class TickedEngine:
         channels, ring, queued, sums = self._channel_rows()
         clock = np.zeros(kernel.CLOCK, dtype=np.int64)
         clock[kernel.LAYERED], clock[kernel.SHUFFLE] = self.schedule == "layered", shuffle
-        rows = TRACE_ROWS + 2 * layout.neurons if self._record is not None else 0
+        rows = TRACE_ROWS + 2 * layout.neurons if self._recorder is not None else 0
         self._persistent_drives = np.zeros(layout.drives, dtype=bool)
         self._persistent_neurons = np.zeros(layout.neurons, dtype=bool)
         if self.code.persistent:
@@ -233,6 +242,7 @@ class TickedEngine:
 
     def begin(self, token: int | None = None, codes: Mapping[str, IntArray] | None = None, read: bool = True) -> None:
         """Present a token or codes at tick 0; `advance` runs it and `finish` closes it."""
+        self._token = -1 if token is None else token
         if token is not None:
             check_token(self.network, token, self.position)
             values = np.zeros(self.network.vocabulary, dtype=np.int64)
@@ -276,8 +286,8 @@ class TickedEngine:
         tables = self.tables
         while True:
             self._status = kernel.run(limit, tables)
-            if self._record is not None and tables.clock[kernel.TRACED]:
-                self._record(tables.trace[: tables.clock[kernel.TRACED]].copy())
+            if self._recorder is not None and tables.clock[kernel.TRACED]:
+                self._recorder.record(tables.trace[: tables.clock[kernel.TRACED]].copy())
                 tables.clock[kernel.TRACED] = 0
             if self._status != kernel.TRACE_FULL:
                 break
@@ -343,6 +353,8 @@ class TickedEngine:
 
     def finish(self) -> None:
         """Close the token: the next one takes the next position."""
+        if self._recorder is not None:
+            self._recorder.token(self._token, self.ticks)
         self.position += 1
 
     def stream(self, events: IntArray, ticks: int) -> None:

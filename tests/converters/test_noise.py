@@ -72,10 +72,7 @@ def test_the_ends_of_the_range_count_as_clipped(graph: Graph, network: Network) 
     populations = list(network.populations)
     populations[index] = replace(populations[index], neuron=narrow, scale=populations[index].scale / 10)
     cut = replace(network, populations=tuple(populations))
-    layers, before = (
-        named(layer_noise(graph, cut, random_tokens(1))),
-        named(layer_noise(graph, network, random_tokens(1))),
-    )
+    layers, before = (named(layer_noise(graph, which, random_tokens(1))) for which in (cut, network))
     assert layers["layer0.value"].clipped > 0.5
     assert before["layer0.value"].clipped < 0.05
     assert layers["layer0.value"].decibels < 5 < before["layer0.value"].decibels
@@ -88,11 +85,12 @@ def test_eight_bits_are_less_noisy_than_five_in_every_layer(graph: Graph, networ
         coarse = named(layer_noise(graph, quantize(graph, random_tokens(3), chosen), tokens))
         assert coarse.keys() == fine.keys()
         for name, layer in fine.items():
-            assert layer.decibels > coarse[name].decibels + 3, (name, chosen)
+            if name != "embedding" or chosen.weight_bits < 8:  # a row of weights: no code comes before it
+                assert layer.decibels > coarse[name].decibels + 3, (name, chosen)
 
 
 def test_silence_has_no_ratio() -> None:
-    """Where the float model says nothing and the network neither, there is no noise; what it then says is only noise."""
+    """Where both are silent there is no noise; where only the float model is, there is nothing else."""
     graph = random_llama(0, layers=1, biased=False)
     index = next(i for i, node in enumerate(graph.nodes) if node.name == "layer0.up")
     silent = replace(graph.nodes[index], operation=Linear(np.zeros_like(graph.nodes[index].operation.weight)))

@@ -161,7 +161,7 @@ def test_wide_codes_are_worth_their_bits() -> None:
 def test_whatever_is_built_holds_its_integers(
     seed: int, weights: float, biases: float, norms: float, weight_bits: int, activation_bits: int
 ) -> None:
-    """Weights and biases of any size: refused with a reason, or int32 is enough, as the int64 of the reference confirms."""
+    """Weights and biases of any size: refused, or int32 is enough, as the int64 of the reference confirms."""
     graph = random_llama(seed, layers=1)
     for index, node in enumerate(graph.nodes):
         operation = node.operation

@@ -177,11 +177,26 @@ def test_without_quiet_the_active_populations_are_named(monkeypatch: pytest.Monk
         TickedEngine(network, Unary()).step(1)
 
 
+class Recorder:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.rows: list[np.ndarray] = []
+        self.tokens: list[tuple[int, int]] = []
+
+    def record(self, events: np.ndarray) -> None:
+        self.rows.append(events)
+
+    def token(self, number: int, ticks: int) -> None:
+        self.tokens.append((number, ticks))
+
+
 def test_events_are_recorded_as_sent() -> None:
-    network, rows = random_transformer(3), []
-    engine = TickedEngine(network, Unary(), record=lambda events: rows.append(events))
+    network, recorder = random_transformer(3), Recorder()
+    engine = TickedEngine(network, Unary(), recorder=recorder)
     engine.step(2)
-    events = np.concatenate(rows)
+    assert recorder.tokens == [(2, engine.ticks)]
+    events = np.concatenate(recorder.rows)
     assert np.bincount(events[:, 1], minlength=len(network.populations)).tolist() == engine.counted()[0][:, 1].tolist()
     assert (np.diff(events[:, 0]) >= 0).all()
     assert np.unique(events[:, :3], axis=0).shape == (len(events), 3)  # at most one spike per neuron and tick

@@ -50,7 +50,9 @@ def test_opcodes_differ() -> None:
     assert len({neuron.opcode for neuron in EXAMPLES.values()}) == len(EXAMPLES)
 
 
-@pytest.mark.parametrize("kind", [kind for kind, neuron in EXAMPLES.items() if not neuron.ordered and kind not in ("source", "softmax")])
+@pytest.mark.parametrize(
+    "kind", [kind for kind, neuron in EXAMPLES.items() if not neuron.ordered and kind not in ("source", "softmax")]
+)
 @pytest.mark.parametrize("seed", range(5))
 def test_kernel_equals_reference_and_codes_stay_in_range(kind: str, seed: int) -> None:
     """Feed random codes straight in. (Softmax needs a written memory, and ordered neurons ticks: tests/engines.)"""
