@@ -34,9 +34,9 @@ def require_writable(path: Path) -> None:
 
 def _begin(path: Path) -> Path:
     """An empty temporary file beside `path`."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     if path.is_dir():
         raise FormatError(str(path), "a folder", "a file name")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         aside.touch()
     except OSError as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +15,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import snngen
+from snngen import codes
 from snngen.aside import require_writable, write_text
+from snngen.certificate import Certificate
+from snngen.engines import Engine
+from snngen.engines.settled import SettledEngine
+from snngen.engines.ticked import TickedEngine
 from snngen.errors import PromptError, SnngenError
+from snngen.generation import Generation
+from snngen.network import Network
+from snngen.summary import describe_generation, print_energy, print_generation
+from snngen.text import Text
+from snngen.trace import TraceWriter
 
 app = typer.Typer(
     help="Spiking generative models: converted exactly, simulated event by event, priced honestly.",
@@ -23,6 +34,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+ALL_CODES = "graded,delta,bitwise,ttfs,unary,rate:16"
+CODE_NAMES = "graded, delta, bitwise, ttfs, unary, or rate:TICKS (lossy)"
 
 Model = Annotated[Path, typer.Argument(help="a network (.h5)")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar and no summary")]
@@ -82,8 +96,15 @@ def generate(
     when_full: Annotated[
         str, typer.Option(help="when the context is full: stop, or slide to its newest half")
     ] = "slide",
+    code: Annotated[str, typer.Option(help=f"spike code: {CODE_NAMES}")] = "graded",
+    engine: Annotated[str | None, typer.Option(help="settled, or ticked: real spikes, tick by tick")] = None,
+    schedule: Annotated[str | None, typer.Option(help="ticked: layered (the default) or eager")] = None,
+    max_ticks: Annotated[int | None, typer.Option(help="ticked: end each token after so many (lossy)", min=1)] = None,
+    stop_when_safe: Annotated[
+        bool, typer.Option("--stop-when-safe", help="ticked: end a token once its answer cannot change any more")
+    ] = False,
+    trace: Annotated[Path | None, typer.Option(help="ticked: write every event to this file (.h5)")] = None,
     chip: Annotated[str, typer.Option(help="chips to price, comma-separated")] = "loihi2,loihi1,jetson-orin-nano",
-    code: Annotated[str, typer.Option(help="spike code to price: graded, unary, bitwise, ttfs or delta")] = "graded",
     certificate: Annotated[bool, typer.Option(help="compare every code with the reference")] = True,
     json_path: Json = None,
     quiet: Quiet = False,
@@ -92,67 +113,84 @@ def generate(
     from snngen.generation import generate as run
     from snngen.hardware import chips
     from snngen.hardware.price import price
-    from snngen.ledger import CODES
-    from snngen.text import Text
 
     if len(arguments) > 2:
         raise PromptError("generate", f"{len(arguments)} arguments", "[MODEL] PROMPT", "Quote the prompt")
-    if code not in CODES:
-        raise PromptError("--code", repr(code), "one of " + ", ".join(CODES))
     priced = [chips.by_name(name) for name in chip.split(",") if name]
-    prompt = arguments[-1]
     network = snngen.load(arguments[0] if len(arguments) == 2 else None)
-    to_stdout = _is_stdout(json_path)
-    _require_writable(json_path)
-    generation = run(
-        network,
-        prompt,
-        tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        seed=seed,
-        when_full=when_full,  # type: ignore[arg-type]
-    )
-    with Console(stderr=True).status("compiling the kernels (once)" if not quiet else "", spinner="dots"):
-        generation.engine.warm()
-    decoder = Text(network).stream()
-    speak = (lambda text: None) if to_stdout else _speak
-    for token in generation.prompt:
-        speak(decoder.put(token))
-    for token in generation:
-        speak(decoder.put(token))
-    speak("\n")
-    checked = None
-    if certificate:
-        window = generation.tokens[: network.context]
-        with _progress("certificate", quiet) as tell:
-            checked = snngen.certify(network, window, progress=tell)
-    breakdowns = [price(generation.ledger, one, code) for one in priced]
+    for path in (json_path, trace):
+        _require_writable(path)
+    if stop_when_safe and temperature > 0:
+        raise PromptError(
+            "--stop-when-safe", f"temperature {temperature}", "--temperature 0: only a leader can be safe"
+        )
+    sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed, "when_full": when_full}
+    with ExitStack() as stack:
+        runner = _engine(stack, network, code, engine, schedule, max_ticks, stop_when_safe, trace)
+        generation = run(network, arguments[-1], tokens, engine=runner, **sampling)  # type: ignore[arg-type]
+        with Console(stderr=True).status("compiling the kernels (once)" if not quiet else "", spinner="dots"):
+            runner.warm()
+        _say(generation, silent=_is_stdout(json_path))
+    checked = _certified(generation, quiet) if certificate else None
+    sent = None if runner.spikes else code
+    breakdowns = [price(generation.ledger, one, sent) for one in priced]
     if json_path is not None:
-        result = {
-            "text": generation.text,
-            "tokens": generation.tokens,
-            "prompt_tokens": len(generation.prompt),
-            "stopped": generation.stopped,
-            "slides": generation.slides,
-            "speed": {
-                "prefill_tokens_per_second": generation.prefill_rate,
-                "generate_tokens_per_second": generation.generate_rate,
-            },
-            "ledger": generation.ledger.summary(),
-            "certificate": None if checked is None else checked.as_dict(),
-            "energy": {one.chip.name: one.as_dict() for one in breakdowns},
-        }
-        _write_json(json_path, result)
+        _write_json(json_path, describe_generation(generation, checked, breakdowns))
     if not quiet:
-        from snngen.summary import print_energy, print_generation
-
         console = Console(stderr=True, highlight=False)
-        print_generation(console, generation, checked)
+        print_generation(console, generation, checked, sent)
         print_energy(console, breakdowns)
-    if checked is not None:
+    if checked is not None and runner.exact:
         checked.require()
+
+
+def _engine(
+    stack: ExitStack,
+    network: Network,
+    code: str,
+    engine: str | None,
+    schedule: str | None,
+    max_ticks: int | None,
+    stop_when_safe: bool,
+    trace: Path | None,
+) -> Engine:
+    """The engine that the options ask for; a trace is closed by the stack."""
+    spike_code = codes.by_name(code)
+    ticking = schedule or max_ticks or stop_when_safe or trace or not spike_code.exact
+    kind = engine or ("ticked" if ticking else "settled")
+    if kind not in ("settled", "ticked"):
+        raise PromptError("--engine", repr(engine), "settled or ticked")
+    if kind == "settled":
+        if ticking:
+            wrong = "--schedule, --max-ticks, --stop-when-safe, --trace or a lossy code"
+            raise PromptError("--engine settled", wrong, "--engine ticked for these")
+        return SettledEngine(network)
+    order: Any = schedule or "layered"
+    recorder = None if trace is None else stack.enter_context(TraceWriter(trace, network, spike_code.name, order))
+    return TickedEngine(
+        network, spike_code, order, max_ticks=max_ticks, recorder=recorder, stop_when_safe=stop_when_safe
+    )
+
+
+def _say(generation: Generation, silent: bool) -> None:
+    """Stream prompt and text to standard output as they come."""
+    decoder = Text(generation.network).stream()
+    for token in chain(generation.prompt, generation):
+        if not silent:
+            _speak(decoder.put(token))
+    if not silent:
+        _speak("\n")
+
+
+def _certified(generation: Generation, quiet: bool) -> Certificate:
+    """The certificate of the tokens of a generation, as many as fit the context, by the engine that made them."""
+    engine = generation.engine
+    if isinstance(engine, TickedEngine):  # a fresh one, so that a trace holds the generation only
+        engine = TickedEngine(
+            generation.network, engine.code, engine.schedule, engine.max_ticks, stop_when_safe=engine.stop_when_safe
+        )
+    with _progress("certificate", quiet) as tell:
+        return snngen.certify(generation.network, generation.tokens[: generation.network.context], engine, tell)
 
 
 @app.command()
@@ -209,13 +247,10 @@ def inspect(model: Model, json_path: Json = None) -> None:
 @app.command()
 def certify(model: Model, prompt: str, json_path: Json = None, quiet: Quiet = False) -> None:
     """Compare the engine with the reference on a prompt: every code of every population, every logit."""
-    from snngen.text import Text
 
     _require_writable(json_path)
     network = snngen.load(model)
-    tokens = Text(network).encode(prompt)
-    if network.context is not None and len(tokens) > network.context:
-        raise PromptError("prompt", f"{len(tokens)} tokens", f"at most {network.context}, the context")
+    tokens = _tokens(network, prompt)
     with _progress("certificate", quiet) as tell:
         certificate = snngen.certify(network, tokens, progress=tell)
     if json_path is not None:
@@ -237,7 +272,6 @@ def perplexity(
     import math
 
     from snngen.likelihood import nats_per_token, windows
-    from snngen.text import Text
 
     _require_writable(json_path)
     network = snngen.load(model)
@@ -250,6 +284,102 @@ def perplexity(
         _write_json(json_path, result)
     if not quiet and not _is_stdout(json_path):
         print(f"{nats:.4f} nats per token, perplexity {math.exp(nats):.4f}, over {len(tokens):,} tokens")
+
+
+@app.command("codes")
+def compare(
+    model: Model,
+    prompt: str,
+    schedule: Annotated[str, typer.Option(help="layered or eager")] = "layered",
+    names: Annotated[str, typer.Option("--codes", help="which, comma-separated")] = ALL_CODES,
+    chip: Annotated[str, typer.Option(help="the chip to price")] = "loihi2",
+    markdown: Annotated[bool, typer.Option("--markdown", help="print the table as Markdown")] = False,
+    json_path: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run a prompt under every spike code, with real spikes, and compare what they take."""
+    from snngen.comparison import compare_codes
+    from snngen.hardware import chips
+    from snngen.hardware.price import price
+    from snngen.summary import code_rows, print_rows
+
+    network, chosen, priced = (
+        snngen.load(model),
+        [codes.by_name(name) for name in names.split(",")],
+        chips.by_name(chip),
+    )
+    _require_writable(json_path)
+    with _progress("codes", quiet) as tell:
+        runs = compare_codes(network, _tokens(network, prompt), chosen, schedule, tell)  # type: ignore[arg-type]
+    rows = code_rows(runs, [price(run.ledger, priced) for run in runs])
+    if json_path is not None:
+        _write_json(json_path, {"schedule": schedule, "chip": chip, "codes": rows})
+    if not quiet and not _is_stdout(json_path):
+        print_rows(Console(highlight=False), rows, markdown)
+    for run in runs:
+        if run.code.exact:
+            run.certificate.require()
+
+
+@app.command()
+def anytime(
+    model: Model,
+    prompt: str,
+    names: Annotated[str, typer.Option("--codes", help="which, comma-separated")] = "graded,bitwise,unary,ttfs",
+    schedule: Annotated[str, typer.Option(help="eager or layered, comma-separated")] = "eager",
+    out: Annotated[Path, typer.Option(help="the picture (.png, .svg or .pdf)")] = Path("anytime.png"),
+    json_path: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Plot how the answer forms tick by tick: tokens and codes already right, and perplexity."""
+    from snngen.anytime import anytime as run
+    from snngen.plots import plot_anytime, save
+
+    network = snngen.load(model)
+    chosen = [(codes.by_name(name), order) for order in schedule.split(",") for name in names.split(",")]
+    tokens = _tokens(network, prompt)
+    for path in (out, json_path):
+        _require_writable(path)
+    curves = []
+    for code, order in chosen:
+        with _progress(f"{code.name}, {order}", quiet) as tell:
+            curves.append(run(network, tokens, code, order, progress=tell))  # type: ignore[arg-type]
+    save(plot_anytime(curves), out)
+    if json_path is not None:
+        _write_json(json_path, {"curves": [curve.as_dict() for curve in curves]})
+    if not quiet and not _is_stdout(json_path):
+        from snngen.summary import anytime_rows, print_rows
+
+        print_rows(Console(highlight=False), anytime_rows(curves), markdown=False)
+        print(f"wrote {out}")
+
+
+@app.command()
+def plot(
+    run: Annotated[Path, typer.Argument(help="a trace written by generate --trace")],
+    out: Annotated[Path | None, typer.Option(help="the picture (.png, .svg or .pdf)")] = None,
+    nir: Annotated[Path | None, typer.Option(help="write the events as NIR event data too")] = None,
+) -> None:
+    """Draw a recorded run: raster, activity, rates and sparsity, events per token."""
+    from snngen.plots import plot_trace, save
+    from snngen.trace import describe, read_trace, write_nir
+
+    recorded = read_trace(run)
+    picture = run.with_suffix(".png") if out is None else out
+    for path in (picture, nir):
+        _require_writable(path)
+    save(plot_trace(recorded), picture)
+    if nir is not None:
+        write_nir(recorded, nir)
+    print(f"{describe(recorded)}; wrote {picture}")
+
+
+def _tokens(network: Network, prompt: str) -> list[int]:
+    """The tokens of a prompt that fits the context."""
+    tokens = Text(network).encode(prompt)
+    if network.context is not None and len(tokens) > network.context:
+        raise PromptError("prompt", f"{len(tokens)} tokens", f"at most {network.context}, the context")
+    return tokens
 
 
 def _speak(text: str) -> None:

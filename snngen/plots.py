@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from snngen.anytime import Anytime
 from snngen.aside import written_aside
+from snngen.integers import IntArray
 from snngen.ledger import CODES, Ledger
-from snngen.trace import NEURON, PAYLOAD, POPULATION, TICK, TOKEN, Trace
+from snngen.trace import NEURON, PAYLOAD, POPULATION, TICK, Trace
 
 DARK, LIGHT, POSITIVE, NEGATIVE = "#222222", "#bbbbbb", "#1f5fa8", "#c8501e"
 STYLES = (
@@ -33,21 +34,22 @@ def save(figure: Figure, path: str | Path) -> None:
 
 
 def plot_trace(trace: Trace) -> Figure:
-    """Raster of the first token, activity over ticks, rates and sparsity per population, events per token."""
+    """Raster and activity of the longest token, rates and sparsity per population, events per token."""
     figure = Figure(figsize=(13, 10), layout="constrained")
     figure.suptitle(f"{trace.code} code, {trace.schedule} schedule, {len(trace.tokens)} tokens")
     raster, activity, rates, tokens = figure.subplots(2, 2).flat
-    last = int(trace.tokens[:, 1].argmax()) if len(trace.tokens) else 0
-    draw_raster(raster, trace, last)
-    draw_activity(activity, trace, last)
+    if len(trace.tokens):
+        longest = int(trace.tokens[:, 1].argmax())
+        events = trace.events(longest)
+        draw_raster(raster, trace, longest, events)
+        draw_activity(activity, trace, longest, events)
     draw_rates(rates, trace)
     draw_tokens(tokens, trace)
     return figure
 
 
-def draw_raster(axes: Axes, trace: Trace, token: int) -> None:
+def draw_raster(axes: Axes, trace: Trace, token: int, events: IntArray) -> None:
     """Events of one token: ticks across, populations stacked, sign by colour."""
-    events = trace.events[trace.events[:, TOKEN] == token]
     shown = events
     if len(events) > RASTER_LIMIT:
         shown = events[np.linspace(0, len(events) - 1, RASTER_LIMIT).astype(np.int64)]
@@ -65,10 +67,9 @@ def draw_raster(axes: Axes, trace: Trace, token: int) -> None:
     axes.legend(loc="lower left", markerscale=10, fontsize=7, framealpha=0.9)
 
 
-def draw_activity(axes: Axes, trace: Trace, token: int) -> None:
+def draw_activity(axes: Axes, trace: Trace, token: int, events: IntArray) -> None:
     """Events per tick over one token."""
-    events = trace.events[trace.events[:, TOKEN] == token]
-    ticks = int(trace.tokens[token, 1]) if len(trace.tokens) else 1
+    ticks = int(trace.tokens[token, 1])
     bins = min(max(ticks, 1), 300)
     counts, edges = np.histogram(events[:, TICK], bins=bins, range=(0, max(ticks, 1)))
     width = (edges[1] - edges[0]) or 1.0
@@ -80,11 +81,8 @@ def draw_activity(axes: Axes, trace: Trace, token: int) -> None:
 def draw_rates(axes: Axes, trace: Trace) -> None:
     """Per population: events per neuron and token, and the share of neurons that stay silent."""
     tokens, places = max(1, len(trace.tokens)), np.arange(len(trace.names))
-    rate = trace.counts().sum(axis=0) / tokens / trace.sizes
-    fired = np.zeros((tokens, len(trace.names)))
-    pairs = np.unique(trace.events[:, [TOKEN, POPULATION, NEURON]], axis=0)
-    np.add.at(fired, (pairs[:, 0], pairs[:, 1]), 1)
-    silent = 1 - fired.mean(axis=0) / trace.sizes
+    rate = trace.counts.sum(axis=0) / tokens / trace.sizes
+    silent = 1 - trace.fired.sum(axis=0) / tokens / trace.sizes
     axes.barh(places, rate, color=LIGHT, edgecolor=DARK, linewidth=0.4)
     every = max(1, len(trace.names) // 30)
     axes.set_yticks(places[::every], trace.names[::every], fontsize=6)
@@ -97,7 +95,7 @@ def draw_rates(axes: Axes, trace: Trace) -> None:
 
 def draw_tokens(axes: Axes, trace: Trace) -> None:
     """Events of each token."""
-    counts = trace.counts().sum(axis=1)
+    counts = trace.counts.sum(axis=1)
     axes.bar(np.arange(len(counts)), counts, color=LIGHT, edgecolor=DARK, linewidth=0.4)
     axes.set(xlabel="token", ylabel="events", title=f"events per token: {counts.mean():,.0f} on average")
 

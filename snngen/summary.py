@@ -9,30 +9,121 @@ from rich.console import Console
 from rich.table import Table
 
 from snngen.certificate import Certificate
+from snngen.engines.ticked import TickedEngine
 from snngen.generation import Generation
 from snngen.ledger import GENERATE, PREFILL
 from snngen.network import Network
 
 if TYPE_CHECKING:
+    from snngen.anytime import Anytime
+    from snngen.comparison import CodeRun
     from snngen.converters.noise import LayerNoise
     from snngen.hardware.price import Breakdown
 
 
-def print_generation(console: Console, generation: Generation, certificate: Certificate | None) -> None:
-    """Speed, counts per token, and the certificate in one line."""
+def print_generation(
+    console: Console, generation: Generation, certificate: Certificate | None, code: str | None = None
+) -> None:
+    """Speed, counts per token under a code (the one really sent, by default), and the certificate in one line."""
     ledger = generation.ledger
-    table = Table(title="per token", title_justify="left")
+    table = Table(title=f"per token, {ledger.known(code)} code", title_justify="left")
     for heading in ("", "tokens", "tokens/s", "events", "synaptic operations", "weight bytes read", "ticks"):
-        table.add_column(heading, overflow="fold", justify="left" if not heading else "right")
+        table.add_column(heading, justify="left" if not heading else "right")
     for phase, rate in ((PREFILL, generation.prefill_rate), (GENERATE, generation.generate_rate)):
-        mean = ledger.per_token("graded", phase)
+        mean = ledger.per_token(code, phase)
         counts = (f"{mean[key]:,.0f}" for key in ("events", "synaptic_operations", "bytes_read", "ticks"))
         table.add_row(phase, f"{ledger.tokens(phase):,}", f"{rate:,.0f}", *counts)
     console.print(table)
     if generation.slides:
         console.print(f"the context was full {generation.slides} times and began anew with its newest half")
+    engine = generation.engine
+    if isinstance(engine, TickedEngine) and engine.stop_when_safe:
+        console.print(f"{engine.safe_stops} tokens ended before all was quiet, their answer being safe")
+    if not engine.exact:
+        console.print("this run was told to lose something; the certificate counts what")
     if certificate is not None:
         console.print(f"certificate: {certificate}", markup=False, soft_wrap=True)
+
+
+def describe_generation(
+    generation: Generation, certificate: Certificate | None, breakdowns: Sequence[Breakdown]
+) -> dict[str, Any]:
+    """A generation in plain values, for JSON."""
+    engine = generation.engine
+    return {
+        "text": generation.text,
+        "tokens": generation.tokens,
+        "prompt_tokens": len(generation.prompt),
+        "stopped": generation.stopped,
+        "slides": generation.slides,
+        "engine": "ticked" if isinstance(engine, TickedEngine) else "settled",
+        "exact": engine.exact,
+        "safe_stops": engine.safe_stops if isinstance(engine, TickedEngine) else 0,
+        "speed": {
+            "prefill_tokens_per_second": generation.prefill_rate,
+            "generate_tokens_per_second": generation.generate_rate,
+        },
+        "ledger": generation.ledger.summary(),
+        "certificate": None if certificate is None else certificate.as_dict(),
+        "energy": {one.chip.name: one.as_dict() for one in breakdowns},
+    }
+
+
+def code_rows(runs: Sequence[CodeRun], breakdowns: Sequence[Breakdown]) -> list[dict[str, Any]]:
+    """One row per code: what it took per token, whether it came out equal, and its energy."""
+    rows = []
+    for run, breakdown in zip(runs, breakdowns, strict=True):
+        mean, bits = run.ledger.per_token(), run.ledger.bits().sum(axis=1).mean()
+        certificate = run.certificate
+        equality = "equal" if certificate.clean else f"{certificate.mismatches / certificate.codes:.1%} of codes differ"
+        energy = breakdown[GENERATE].total
+        rows.append(
+            {
+                "code": run.code.name,
+                "events": round(mean["events"]),
+                "ticks": round(mean["ticks"]),
+                "synaptic operations": round(mean["synaptic_operations"]),
+                "bits sent": round(float(bits)),
+                "certificate": equality,
+                f"energy, {breakdown.chip.name}": f"{'at least ' if breakdown.at_least else ''}{energy}",
+            }
+        )
+    return rows
+
+
+def anytime_rows(curves: Sequence[Anytime]) -> list[dict[str, Any]]:
+    """One row per curve: ticks to quiet, and how often and how early the answer was safe."""
+    rows = []
+    for curve in curves:
+        about = curve.as_dict()
+        half = int(curve.ticks[int((curve.tokens_right >= 0.5).argmax())])
+        rows.append(
+            {
+                "code": curve.code,
+                "schedule": curve.schedule,
+                "ticks to quiet": round(float(curve.settled.mean())),
+                "half the tokens right by tick": half,
+                "safe before quiet": f"{about['stops_early']:.0%} of tokens",
+                "ticks spared by stopping when safe": f"{about['ticks_spared']:.2%}",
+            }
+        )
+    return rows
+
+
+def print_rows(console: Console, rows: Sequence[dict[str, Any]], markdown: bool) -> None:
+    """A table of rows with the same keys; numbers stand right, with thousands apart."""
+    texts = [[f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()] for row in rows]
+    if markdown:
+        marks = ["---:" if isinstance(value, int) else "---" for value in rows[0].values()]
+        for cells in (list(rows[0]), marks, *texts):
+            print("| " + " | ".join(cells) + " |")
+        return
+    table = Table()
+    for heading, value in rows[0].items():
+        table.add_column(heading, justify="right" if isinstance(value, int) else "left")
+    for cells in texts:
+        table.add_row(*cells)
+    console.print(table)
 
 
 def print_layers(console: Console, layers: Sequence[LayerNoise]) -> None:

@@ -4,7 +4,9 @@ Layout, version 1:
     /             format, version, network (digest), code, schedule
     /populations  name, size, stage, wide of each population, in order
     /events       (events, 5) int32: token, tick, population, neuron, payload, in the order in which they were fired
-    /tokens       (tokens, 2) int32: token number, ticks that it took
+    /tokens       (tokens, 3) int64: token number, ticks that it took, number of its first event
+    /counts       (tokens, populations) int64: events
+    /fired        (tokens, populations) int64: neurons that fired at least once
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from snngen.network import Network
 
 FORMAT, VERSION = "snngen trace", 1
 CHUNK = 2**14
+PORTION = 2**22  # events that are checked at a time
 TOKEN, TICK, POPULATION, NEURON, PAYLOAD = range(5)
 
 
@@ -50,10 +53,20 @@ class TraceWriter:
         group["size"] = np.array([population.size for population in network.populations], dtype=np.int64)
         group["wide"] = np.array([population.neuron.wide for population in network.populations])
         group["stage"] = np.array(network.stages, dtype=np.int64)
-        packed: dict[str, Any] = {"dtype": "i4", "compression": "gzip", "compression_opts": 1, "shuffle": True}
-        self._events = self._file.create_dataset("events", (0, 5), maxshape=(None, 5), chunks=(CHUNK, 5), **packed)
-        self._tokens = self._file.create_dataset("tokens", (0, 2), maxshape=(None, 2), chunks=(1024, 2), **packed)
+        count = len(network.populations)
+        self._events = self._table("events", 5, "i4", CHUNK)
+        self._tokens = self._table("tokens", 3, "i8", 1024)
+        self._counts, self._fired = (self._table(name, count, "i8", 64) for name in ("counts", "fired"))
+        self._first = np.cumsum([0, *(population.size for population in network.populations)])
+        self._seen = np.zeros(int(self._first[-1]), dtype=bool)
+        self._begin, self._count = 0, np.zeros(count, dtype=np.int64)
         return self
+
+    def _table(self, name: str, width: int, dtype: str, rows: int) -> Any:
+        return self._file.create_dataset(
+            name, (0, width), dtype, maxshape=(None, width), chunks=(rows, width),
+            compression="gzip", compression_opts=1, shuffle=True,
+        )  # fmt: skip
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         self._file.close()
@@ -63,12 +76,17 @@ class TraceWriter:
         """Append (events, 4) rows of tick, population, neuron, payload of the token under way."""
         rows = np.empty((len(events), 5), dtype=np.int32)
         rows[:, TOKEN], rows[:, TICK:] = self._now, events
+        self._count += np.bincount(rows[:, POPULATION], minlength=len(self._count))
+        self._seen[self._first[rows[:, POPULATION]] + rows[:, NEURON]] = True
         _append(self._events, rows)
 
     def token(self, number: int, ticks: int) -> None:
         """Close a token: what is recorded from now on belongs to the next."""
-        _append(self._tokens, np.array([[number, ticks]], dtype=np.int32))
-        self._now += 1
+        _append(self._tokens, np.array([[number, ticks, self._begin]]))
+        _append(self._counts, self._count[None])
+        _append(self._fired, np.add.reduceat(self._seen.astype(np.int64), self._first[:-1])[None])
+        self._now, self._begin = self._now + 1, self._begin + int(self._count.sum())
+        self._seen[:], self._count[:] = False, 0
 
 
 def _append(dataset: Any, rows: IntArray) -> None:
@@ -79,12 +97,14 @@ def _append(dataset: Any, rows: IntArray) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """A recorded run.
+    """A recorded run; its events stay in the file until they are asked for.
 
-    network: digest. code, schedule: how it was run. names, sizes, stages, wide: of the populations.
-    events: (events, 5) int32 of token, tick, population, neuron, payload. tokens: (tokens, 2) int32 of number, ticks.
+    path: the file. network: digest. code, schedule: how it was run. names, sizes, stages, wide: of the populations.
+    tokens: (tokens, 3) int64 of number, ticks, first event. counts, fired: (tokens, populations) int64 of events, and
+    of neurons that fired.
     """
 
+    path: Path
     network: str
     code: str
     schedule: str
@@ -92,26 +112,32 @@ class Trace:
     sizes: IntArray
     stages: IntArray
     wide: npt.NDArray[np.bool_]
-    events: IntArray
     tokens: IntArray
+    counts: IntArray
+    fired: IntArray
 
-    def counts(self) -> IntArray:
-        """(tokens, populations) events."""
-        counts = np.zeros((len(self.tokens), len(self.names)), dtype=np.int64)
-        np.add.at(counts, (self.events[:, TOKEN], self.events[:, POPULATION]), 1)
-        return counts
+    def events(self, token: int | None = None) -> IntArray:
+        """(events, 5) int32 of token, tick, population, neuron, payload: of one token, or all at once."""
+        span = slice(None)
+        if token is not None:
+            begin = int(self.tokens[token, 2])
+            span = slice(begin, begin + int(self.counts[token].sum()))
+        with h5py.File(self.path, "r") as file:
+            events: IntArray = file["events"][span]
+        return events
 
     def codes(self) -> dict[str, IntArray]:
         """(tokens, size) sums of payloads of every population: its codes, for a code that sends them in full."""
         first = np.concatenate(([0], np.cumsum(self.sizes)))
         sums = np.zeros((len(self.tokens), int(first[-1])), dtype=np.int64)
-        neuron = first[self.events[:, POPULATION]] + self.events[:, NEURON]
-        np.add.at(sums, (self.events[:, TOKEN], neuron), self.events[:, PAYLOAD])
+        for token in range(len(self.tokens)):
+            events = self.events(token)
+            np.add.at(sums[token], first[events[:, POPULATION]] + events[:, NEURON], events[:, PAYLOAD])
         return {name: sums[:, first[p] : first[p + 1]] for p, name in enumerate(self.names)}
 
 
 def read_trace(path: str | Path) -> Trace:
-    """Read a recorded run.
+    """Open a recorded run; its events are checked, a portion at a time.
 
     raises: FormatError for a file that is absent, foreign, damaged or inconsistent.
     """
@@ -126,40 +152,51 @@ def read_trace(path: str | Path) -> Trace:
             group = file["populations"]
             names = tuple(name.decode() for name in group["name"][()])
             trace = Trace(
-                str(file.attrs["network"]), str(file.attrs["code"]), str(file.attrs["schedule"]), names,
-                group["size"][()], group["stage"][()], group["wide"][()], file["events"][()], file["tokens"][()],
+                path, str(file.attrs["network"]), str(file.attrs["code"]), str(file.attrs["schedule"]), names,
+                group["size"][()], group["stage"][()], group["wide"][()],
+                file["tokens"][()], file["counts"][()], file["fired"][()],
             )  # fmt: skip
+            _check(trace, file["events"], str(path))
     except SnngenError:
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise FormatError(str(path), f"a damaged file ({error})", "a whole trace") from error
-    _check(trace, str(path))
     return trace
 
 
-def _check(trace: Trace, where: str) -> None:
-    count, events = len(trace.names), trace.events
-    if any(len(part) != count for part in (trace.sizes, trace.stages, trace.wide)) or events.shape[1:] != (5,):
-        raise FormatError(where, "tables of different lengths", f"{count} populations and (events, 5)")
-    if len(events) and (
-        not 0 <= events[:, POPULATION].min() <= events[:, POPULATION].max() < count
-        or not 0 <= events[:, TOKEN].min() <= events[:, TOKEN].max() < len(trace.tokens)
-        or (events[:, NEURON] < 0).any()
-        or (events[:, NEURON] >= trace.sizes[events[:, POPULATION]]).any()
+def _check(trace: Trace, events: Any, where: str) -> None:
+    count, tokens = len(trace.names), len(trace.tokens)
+    tables = (trace.counts, trace.fired)
+    if any(len(part) != count for part in (trace.sizes, trace.stages, trace.wide)) or any(
+        table.shape != (tokens, count) for table in tables
     ):
-        raise FormatError(where, "events outside their populations or tokens", "events of this run")
+        raise FormatError(where, "tables of different lengths", f"{count} populations, {tokens} tokens")
+    begins = np.cumsum([0, *trace.counts.sum(axis=1)])
+    if events.shape != (begins[-1], 5) or not np.array_equal(trace.tokens[:, 2], begins[:-1]):
+        raise FormatError(where, f"events of shape {events.shape}", f"({begins[-1]}, 5), as counted")
+    for start in range(0, len(events), PORTION):
+        part = events[start : start + PORTION]
+        if (
+            not 0 <= part[:, POPULATION].min() <= part[:, POPULATION].max() < count
+            or not 0 <= part[:, TOKEN].min() <= part[:, TOKEN].max() < tokens
+            or (part[:, NEURON] < 0).any()
+            or (part[:, NEURON] >= trace.sizes[part[:, POPULATION]]).any()
+        ):
+            raise FormatError(where, "events outside their populations or tokens", "events of this run")
 
 
 def write_nir(trace: Trace, path: str | Path) -> None:
     """Write a trace as NIR event data: a node per population, a sample per token, time in ticks, payload as value.
 
+    NIR keeps recordings in memory as a whole, so this takes as much as all events.
     raises: UnsupportedError where the package `nir` is not installed.
     """
     nir = _nir()
     tokens, t_max = len(trace.tokens), float(trace.tokens[:, 1].max(initial=0))
     nodes = {}
+    every = trace.events()
     for p, (name, size) in enumerate(zip(trace.names, trace.sizes.tolist(), strict=True)):
-        events = trace.events[trace.events[:, POPULATION] == p]
+        events = every[every[:, POPULATION] == p]
         longest = int(np.bincount(events[:, TOKEN], minlength=1).max()) if len(events) else 0
         idx = np.full((tokens, longest), -1, dtype=np.int64)
         time, value = np.full((tokens, longest), np.inf), np.zeros((tokens, longest))
@@ -207,4 +244,4 @@ def _nir() -> Any:
 def describe(trace: Trace) -> str:
     """One line: what was recorded."""
     about = {"code": trace.code, "schedule": trace.schedule, "network": trace.network[:12]}
-    return f"{len(trace.events):,} events of {len(trace.tokens)} tokens, {json.dumps(about)}"
+    return f"{trace.counts.sum():,} events of {len(trace.tokens)} tokens, {json.dumps(about)}"

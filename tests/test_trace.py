@@ -34,7 +34,11 @@ def test_a_trace_holds_every_event(name: str, schedule: str, tmp_path: Path) -> 
     network = random_transformer(1)
     sent = record(network, tmp_path / "run.h5", name, schedule)
     trace = read_trace(tmp_path / "run.h5")
-    assert len(trace.events) == sent == trace.counts().sum()
+    events = trace.events()
+    assert len(events) == sent == trace.counts.sum()
+    assert np.concatenate([trace.events(token) for token in range(3)]).tolist() == events.tolist()
+    neurons = np.unique(events[:, [0, 2, 3]], axis=0)
+    assert np.bincount(neurons[:, 1], minlength=len(trace.names)).tolist() == trace.fired.sum(axis=0).tolist()
     assert (trace.code, trace.schedule, trace.network) == (name, schedule, network.digest)
     assert trace.tokens[:, 0].tolist() == TOKENS
     expected = reference.run(network, TOKENS)
@@ -58,7 +62,7 @@ def test_the_buffer_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         engine.step(1)
     assert len(writer.portions) > 10
     assert max(writer.portions) <= len(engine.tables.trace)
-    assert len(read_trace(tmp_path / "run.h5").events) == sum(writer.portions)
+    assert len(read_trace(tmp_path / "run.h5").events()) == sum(writer.portions)
 
 
 def test_nothing_is_left_when_a_run_fails(tmp_path: Path) -> None:
@@ -74,9 +78,9 @@ def test_nir_event_data_there_and_back(tmp_path: Path) -> None:
     trace = read_trace(tmp_path / "run.h5")
     write_nir(trace, tmp_path / "run.nir")
     rows = read_nir(tmp_path / "run.nir")
-    assert sum(len(events) for events in rows.values()) == len(trace.events)
+    assert sum(len(events) for events in rows.values()) == trace.counts.sum()
     for index, name in enumerate(trace.names):
-        mine = trace.events[trace.events[:, 2] == index][:, [0, 1, 3, 4]]
+        mine = trace.events()[trace.events()[:, 2] == index][:, [0, 1, 3, 4]]
         assert sorted(map(tuple, rows[name].tolist())) == sorted(map(tuple, mine.tolist()))
     data = nir.read_data(str(tmp_path / "run.nir")).nodes["layer0.gate"].observables["spikes"]
     assert data.n_neurons == 7
@@ -93,6 +97,8 @@ def test_nir_event_data_there_and_back(tmp_path: Path) -> None:
         lambda file: file["events"].__setitem__((0, 3), 10**6),
         lambda file: file["events"].__setitem__((0, 0), 77),
         lambda file: file["populations"].__delitem__("size"),
+        lambda file: file["counts"].__setitem__((0, 0), 5),
+        lambda file: file["events"].resize(3, axis=0),
     ],
 )
 def test_damaged_traces_are_refused(change, tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_the_report_is_plain_json(folder: Path, conversion: Conversion, tmp_path
     assert ratios["layer1.gated"] is None
     assert told["provenance"]["signal_to_noise"] == ratios
     assert isinstance(ratios["layer0.gated"], float)
-    assert snngen.certify(silent.network, list(range(CONTEXT))).clean
+    assert snngen.certify(silent.network, list(range(VOCABULARY))).clean
 
 
 def test_a_shorter_context_is_held_to(folder: Path) -> None:
