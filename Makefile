@@ -1,4 +1,5 @@
 # make demo: install and generate text. make test: everything that CI checks. make bench: how fast it is.
+# make docs-pictures: remake every picture and table in the docs.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -9,7 +10,7 @@ export NUMBA_CACHE_DIR ?= $(CACHE)
 # EXTRAS=test,parity asks for them (on Linux, PyPI's torch may bring several gigabytes of CUDA).
 EXTRAS ?= $(shell $(PYTHON) -c 'import sys; print("test,parity" if sys.version_info[:2] == (3, 11) else "test")')
 
-.PHONY: demo test lint unit bench clean
+.PHONY: demo test lint unit bench docs-pictures clean
 
 demo: $(VENV)/.installed $(CACHE)/.fresh
 	$(BIN)/snngen generate "ROMEO:" --tokens 400 --seed 1
@@ -27,6 +28,10 @@ unit: $(VENV)/.tested $(CACHE)/.fresh
 
 bench: $(VENV)/.installed $(CACHE)/.fresh
 	$(BIN)/python benchmarks/generate.py
+	$(BIN)/python benchmarks/ticks.py
+
+docs-pictures: $(VENV)/.installed $(CACHE)/.fresh
+	$(BIN)/python docs/remake.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "installing snngen into $(VENV), once"

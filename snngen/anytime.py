@@ -65,7 +65,7 @@ def anytime(
     engine = TickedEngine(network, code, schedule)
     engine.step(int(tokens[0]))
     longest = max(engine.ticks, 2)
-    grid = np.unique(np.rint(np.geomspace(1, 1.3 * longest, points)).astype(np.int64))
+    grid = np.unique([*np.rint(np.geomspace(1, 1.3 * longest, points)), longest]).astype(np.int64)
     coded = [population for population in network.populations if not population.neuron.wide]
     unit = float(network[network.output].scale[0])
     sums = np.zeros((3, len(grid)))

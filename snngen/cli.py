@@ -39,6 +39,7 @@ ALL_CODES = "graded,delta,bitwise,ttfs,unary,rate:16"
 CODE_NAMES = "graded, delta, bitwise, ttfs, unary, or rate:TICKS (lossy)"
 
 Model = Annotated[Path, typer.Argument(help="a network (.h5)")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="print the table as Markdown")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar and no summary")]
 Json = Annotated[
     Path | None, typer.Option("--json", help="write the result as JSON to this file, or - for standard output")
@@ -293,7 +294,7 @@ def compare(
     schedule: Annotated[str, typer.Option(help="layered or eager")] = "layered",
     names: Annotated[str, typer.Option("--codes", help="which, comma-separated")] = ALL_CODES,
     chip: Annotated[str, typer.Option(help="the chip to price")] = "loihi2",
-    markdown: Annotated[bool, typer.Option("--markdown", help="print the table as Markdown")] = False,
+    markdown: Markdown = False,
     json_path: Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -328,6 +329,7 @@ def anytime(
     names: Annotated[str, typer.Option("--codes", help="which, comma-separated")] = "graded,bitwise,unary,ttfs",
     schedule: Annotated[str, typer.Option(help="eager or layered, comma-separated")] = "eager",
     out: Annotated[Path, typer.Option(help="the picture (.png, .svg or .pdf)")] = Path("anytime.png"),
+    markdown: Markdown = False,
     json_path: Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -350,8 +352,9 @@ def anytime(
     if not quiet and not _is_stdout(json_path):
         from snngen.summary import anytime_rows, print_rows
 
-        print_rows(Console(highlight=False), anytime_rows(curves), markdown=False)
-        print(f"wrote {out}")
+        print_rows(Console(highlight=False), anytime_rows(curves), markdown)
+        if not markdown:
+            print(f"wrote {out}")
 
 
 @app.command()

@@ -115,8 +115,8 @@ def test_the_choice_is_the_best_on_held_out_sequences() -> None:
                 units = {node.name: ranges.range(node, option, held_out=index) / HIGH for node in nodes}
                 parts.append(divergence(graph, sequence, units))
             costs[option] = float(np.mean(parts))
-        assert ranges.divergences[kind] == pytest.approx(min(costs.values()), rel=1e-3, abs=1e-9)
-        assert costs[ranges.choices[kind]] == pytest.approx(min(costs.values()), rel=1e-3, abs=1e-9)
+        assert ranges.divergences[kind] == pytest.approx(min(costs.values()), rel=1e-5)
+        assert costs[ranges.choices[kind]] == pytest.approx(min(costs.values()), rel=1e-5)
         assert max(costs.values()) > 1.05 * min(costs.values()), kind  # there was something to choose
 
 

@@ -1,0 +1,61 @@
+"""Remake every picture and table in the docs: `make docs-pictures`.
+
+Pictures go to docs/pictures. A table stands in a page between two comments, the first of which holds the command that
+makes it:
+
+    <!-- table: snngen codes ... --markdown -->
+    <!-- end -->
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+PICTURES = DOCS / "pictures"
+TABLE = re.compile(r"(<!-- table: (?P<command>.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def snngen(*words: str) -> str:
+    """Run the command `snngen` of this environment from the root of the repository; returns what it prints."""
+    command = [str(Path(sys.executable).with_name("snngen")), *words]
+    print("$", shlex.join(["snngen", *words]), flush=True)
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=DOCS.parent).stdout
+
+
+def tables() -> None:
+    """Fill every table of every page with what its command prints now."""
+    for page in sorted(DOCS.glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+
+        def fill(match: re.Match[str]) -> str:
+            _, *words = shlex.split(match["command"])
+            return f"{match[1]}\n{snngen(*words)}\n{match[3]}"
+
+        filled = TABLE.sub(fill, text)
+        if filled != text:
+            page.write_text(filled, encoding="utf-8")
+
+
+def pictures() -> None:
+    """Draw the pictures that no table's command draws."""
+    PICTURES.mkdir(exist_ok=True)
+    model = "snngen/models/shakespeare.h5"
+    with tempfile.TemporaryDirectory() as folder:
+        for name, code, schedule in (("raster-layered", "bitwise", "layered"), ("raster-eager", "bitwise", "eager")):
+            trace = str(Path(folder) / "run.h5")
+            snngen(
+                "generate", model, "ROMEO:", "--tokens", "10", "--seed", "1", "--code", code, "--schedule", schedule,
+                "--trace", trace, "--no-certificate", "--quiet",
+            )  # fmt: skip
+            snngen("plot", trace, "--out", str(PICTURES / f"{name}.png"))
+
+
+if __name__ == "__main__":
+    tables()
+    pictures()
