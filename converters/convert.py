@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from snngen import __version__
 from snngen.converters import families, formats
@@ -21,6 +22,7 @@ from snngen.text import Text
 
 SEQUENCES, LENGTH = 8, 256  # calibration taken from a text
 SAMPLED_SEQUENCES = 5  # calibration sampled from the model itself
+THREADED_FROM = 100_000_000  # parameters
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +62,11 @@ def convert(
         if not 1 <= context <= graph.context:
             raise UnsupportedError("context", str(context), f"1..{graph.context}, what the model has learned")
         graph.context = context
-    tokens = calibration_tokens(graph, calibrate, seed)
-    network = quantize(graph, tokens, settings, progress)
-    layers = layer_noise(graph, network, list(tokens[:3]))
+    # Threads of the linear algebra library slow small products down, by far on a busy machine, and round otherwise.
+    with threadpool_limits(limits=1 if graph.parameters < THREADED_FROM else None):
+        tokens = calibration_tokens(graph, calibrate, seed)
+        network = quantize(graph, tokens, settings, progress)
+        layers = layer_noise(graph, network, list(tokens[:3]))
     provenance = {
         **network.provenance,
         "snngen": __version__,

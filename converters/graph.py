@@ -176,6 +176,12 @@ class Graph:
         self.nodes.append(Node(name, operation, inputs))
         return name
 
+    @property
+    def parameters(self) -> int:
+        """Number of weights and biases."""
+        values = [value for node in self.nodes for value in vars(node.operation).values()]
+        return sum(int(value.size) for value in values if isinstance(value, np.ndarray))
+
     def consumers(self, name: str) -> list[Node]:
         """The nodes that read a value."""
         return [node for node in self.nodes if name in node.inputs]

@@ -51,7 +51,7 @@ class Settings:
 
     weight_bits: int = 8
     activation_bits: int = 8
-    wide_bits: int = 11
+    wide_bits: int = 12
     probability_bits: int = 8
 
     def __post_init__(self) -> None:

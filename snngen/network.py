@@ -212,7 +212,7 @@ class Network:
             feeding = [p for p in self.into(population.name) if p.operand == operand]
             if not feeding:
                 raise NetworkError(population.name, f"nothing that drives operand {operand!r}", "a projection")
-            total = 0
+            total = largest_bias(population) if population.neuron.wide else 0
             for projection in feeding:
                 written = 0 if projection.writer is None else self.bound(projection.writer)
                 wide = self[projection.source].neuron.wide
@@ -235,9 +235,12 @@ class Network:
 
     def potential_bound(self, name: str) -> int:
         """Largest magnitude that an accumulator can reach, from its weights and the ranges of its sources."""
-        neuron = self[name].neuron
-        bias = int(np.abs(np.asarray(getattr(neuron, "bias", 0), dtype=np.int64)).max())
-        return self._drive_bounds[name][0] + bias
+        return self._drive_bounds[name][0]
+
+
+def largest_bias(population: Population) -> int:
+    """Largest magnitude of the biases of a population, 0 where it has none."""
+    return int(np.abs(np.asarray(getattr(population.neuron, "bias", 0), dtype=np.int64)).max())
 
 
 def _digest_fields(hasher: Any, model: Neuron | Synapse) -> None:

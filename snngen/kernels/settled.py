@@ -42,7 +42,8 @@ CODE, PREVIOUS, EVENT, PAYLOAD = range(4)
 
 
 @njit(cache=True)
-def ones(value: int) -> int:  # number of one bits of a non-negative int32
+def ones(value: int) -> int:
+    """Number of one bits of a non-negative int32."""
     value = value - ((value >> 1) & 0x55555555)
     value = (value & 0x33333333) + ((value >> 2) & 0x33333333)
     value = (value + (value >> 4)) & 0x0F0F0F0F

@@ -36,8 +36,8 @@ class Softmax(Neuron):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "multiplier", checked(self.multiplier, np.int64, "Softmax.multiplier"))
-        if self.multiplier.size == 0 or self.multiplier.min() < 0 or self.multiplier.max() >= 2**31:
-            raise NetworkError("Softmax.multiplier", "values outside 0..2**31-1", "a product with a drive in int64")
+        if self.multiplier.size == 0 or self.multiplier.min() < 0:
+            raise NetworkError("Softmax.multiplier", "none, or some below 0", "one for each head, 0 or more")
         if not 1 <= self.context <= 2**24 or not 1 <= self.high <= 2**15:
             raise NetworkError(
                 "Softmax", f"context {self.context}, high {self.high}", "context in 1..2**24, high in 1..2**15"
@@ -54,6 +54,12 @@ class Softmax(Neuron):
     @property
     def range(self) -> tuple[int, int]:
         return 0, self.high
+
+    def check_operands(self, bounds: tuple[int, ...]) -> None:
+        """Refuse scores whose differences, times a multiplier, leave int64."""
+        largest = 2 * bounds[0] * int(self.multiplier.max())
+        if largest >= 2**63:
+            raise NetworkError("Softmax.multiplier", f"a product of up to {largest}", "below 2**63", "use fewer bits")
 
     def reference(self, *drives: IntArray) -> IntArray:
         (drive,) = drives
