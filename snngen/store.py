@@ -1,5 +1,8 @@
 """Networks in HDF5: integers as they are, with provenance and a checksum that is verified when read.
 
+The first 512 bytes (HDF5's user block) hold a line of text with the SHA-256 of all that follows. It is verified before
+HDF5 sees a byte: on a damaged file the library may not just fail but take the process down.
+
 Layout, version 1:
     /                   format, version, checksum, output, begin, end, provenance (JSON)
     /tokenizer          tokenizers JSON text, where there is one
@@ -15,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -28,6 +31,7 @@ from snngen.neurons import Neuron
 from snngen.synapses import Synapse
 
 FORMAT, VERSION = "snngen network", 1
+SEAL_BYTES = 512
 SHIPPED = "shakespeare.h5"
 DEFLATE_LIMIT = 1100  # deflate never packs better than 1032 to 1, so a larger claim is a lie
 
@@ -38,7 +42,42 @@ def save(network: Network, path: str | Path) -> None:
     raises: FormatError where the path cannot be written.
     """
     path = Path(path)
-    with written_aside(path) as aside, h5py.File(aside, "w", libver="latest") as file:
+    with written_aside(path) as aside:
+        _write(network, aside)
+        seal(aside)
+
+
+def seal(path: Path) -> None:
+    """Write the checksum of a file's contents into its user block."""
+    with path.open("r+b") as file:
+        file.write(_seal_of(file).ljust(SEAL_BYTES, b"\0"))
+
+
+def _seal_of(file: BinaryIO) -> bytes:
+    """The line that a file should begin with; leaves the file at its start."""
+    file.seek(SEAL_BYTES)
+    hasher = hashlib.sha256()
+    while block := file.read(2**20):
+        hasher.update(block)
+    file.seek(0)
+    return f"{FORMAT}, sha256 {hasher.hexdigest()}\n".encode()
+
+
+def _check_seal(path: Path) -> None:
+    with path.open("rb") as file:
+        expected = _seal_of(file)
+        found = file.read(SEAL_BYTES).rstrip(b"\0")
+    if not found.startswith(FORMAT.encode()):
+        raise FormatError(str(path), "a foreign or damaged file", "a network written by `snngen convert`")
+    if found != expected:
+        raise FormatError(
+            str(path), "contents that do not match their checksum", found.decode(errors="replace").strip(),
+            "The file was changed or damaged after it was written: convert or copy it again",
+        )  # fmt: skip
+
+
+def _write(network: Network, aside: Path) -> None:
+    with h5py.File(aside, "w", libver="latest", userblock_size=SEAL_BYTES) as file:
         file.attrs.update(
             format=FORMAT, version=VERSION, checksum=checksum(network), output=network.output,
             begin=-1 if network.begin is None else network.begin, end=json.dumps(list(network.end)),
@@ -74,8 +113,7 @@ def load(path: str | Path | None = None) -> Network:
     path = Path(path)
     if not path.is_file():
         raise FormatError(str(path), "no such file", "a network written by `snngen convert`")
-    if not h5py.is_hdf5(path):
-        raise FormatError(str(path), "a file that is not HDF5", "a network written by `snngen convert`")
+    _check_seal(path)
     try:
         with h5py.File(path, "r") as file:
             return _read(file, str(path), path.stat().st_size)

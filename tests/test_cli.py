@@ -245,7 +245,7 @@ def test_a_full_context_slides_or_stops(shakespeare: Network, tmp_path: Path) ->
         (("",), ("no tokens",)),
         (("a" * 2000,), ("2000 tokens", "256, the context")),
         (("absent.h5", "RO"), ("absent.h5", "no such file")),
-        ((__file__, "RO"), (__file__, "not HDF5")),
+        ((__file__, "RO"), (__file__, "foreign")),
         (("RO", "--json", "absent/out.json"), ("absent/out.json", "No such file or directory")),
         (("RO", "--json", "."), ("a folder",)),
     ],
@@ -412,7 +412,7 @@ def test_a_model_is_not_overwritten_by_its_network(source: Path, tmp_path: Path)
     ("arguments", "part"),
     [
         (("inspect", "absent.h5"), "no such file"),
-        (("inspect", __file__), "not HDF5"),
+        (("inspect", __file__), "foreign"),
         (("certify", "absent.h5", "RO"), "no such file"),
         (("certify", SHIPPED, ""), "no tokens"),
         (("certify", SHIPPED, "a" * 257), "257 tokens"),
