@@ -94,10 +94,15 @@ def draw_rates(axes: Axes, trace: Trace) -> None:
 
 
 def draw_tokens(axes: Axes, trace: Trace) -> None:
-    """Events of each token."""
+    """Events of each token: those sent, and those that the same codes take under every code, layer by layer."""
     counts = trace.counts.sum(axis=1)
-    axes.bar(np.arange(len(counts)), counts, color=LIGHT, edgecolor=DARK, linewidth=0.4)
-    axes.set(xlabel="token", ylabel="events", title=f"events per token: {counts.mean():,.0f} on average")
+    places = np.arange(len(counts))
+    axes.bar(places, counts, color=LIGHT, edgecolor=DARK, linewidth=0.4, label="as sent")
+    for (name, events), (style, colour) in zip(trace.events_by_code().items(), STYLES, strict=True):
+        axes.plot(places, events, linestyle=style, color=colour, marker=".", label=f"{name}, layered")
+    title = f"events per token: {counts.mean():,.0f} sent on average"
+    axes.set(xlabel="token", ylabel="events", yscale="log", title=title)
+    axes.legend(fontsize=7, loc="center right", framealpha=0.9)
 
 
 def plot_codes(ledger: Ledger) -> Figure:

@@ -2,7 +2,7 @@
 
 Layout, version 1:
     /             format, version, network (digest), code, schedule
-    /populations  name, size, stage, wide of each population, in order
+    /populations  name, size, stage, wide, when_changed of each population, in order
     /events       (events, 5) int32: token, tick, population, neuron, payload, in the order in which they were fired
     /tokens       (tokens, 3) int64: token number, ticks that it took, number of its first event
     /counts       (tokens, populations) int64: events
@@ -12,6 +12,7 @@ Layout, version 1:
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import numpy.typing as npt
 
 from snngen.aside import written_aside
 from snngen.errors import FormatError, SnngenError, UnsupportedError
-from snngen.integers import IntArray
+from snngen.integers import IntArray, ones
 from snngen.network import Network
 
 FORMAT, VERSION = "snngen trace", 1
@@ -53,6 +54,7 @@ class TraceWriter:
         group["size"] = np.array([population.size for population in network.populations], dtype=np.int64)
         group["wide"] = np.array([population.neuron.wide for population in network.populations])
         group["stage"] = np.array(network.stages, dtype=np.int64)
+        group["when_changed"] = np.array([network.sent_when_changed(p.name) for p in network.populations])
         count = len(network.populations)
         self._events = self._table("events", 5, "i4", CHUNK)
         self._tokens = self._table("tokens", 3, "i8", 1024)
@@ -99,7 +101,8 @@ def _append(dataset: Any, rows: IntArray) -> None:
 class Trace:
     """A recorded run; its events stay in the file until they are asked for.
 
-    path: the file. network: digest. code, schedule: how it was run. names, sizes, stages, wide: of the populations.
+    path: the file. network: digest. code, schedule: how it was run. names, sizes, stages, wide: of the populations, and
+    when_changed: True where `delta` sends changes only.
     tokens: (tokens, 3) int64 of number, ticks, first event. counts, fired: (tokens, populations) int64 of events, and
     of neurons that fired.
     """
@@ -112,6 +115,7 @@ class Trace:
     sizes: IntArray
     stages: IntArray
     wide: npt.NDArray[np.bool_]
+    when_changed: npt.NDArray[np.bool_]
     tokens: IntArray
     counts: IntArray
     fired: IntArray
@@ -126,14 +130,31 @@ class Trace:
             events: IntArray = file["events"][span]
         return events
 
-    def codes(self) -> dict[str, IntArray]:
-        """(tokens, size) sums of payloads of every population: its codes, for a code that sends them in full."""
+    def codes(self) -> Iterator[IntArray]:
+        """(neurons,) codes and potentials after each token, population by population: what the payloads add up to."""
         first = np.concatenate(([0], np.cumsum(self.sizes)))
-        sums = np.zeros((len(self.tokens), int(first[-1])), dtype=np.int64)
+        kept = self.when_changed.repeat(self.sizes) & (self.code == "delta")
+        sums = np.zeros(int(first[-1]), dtype=np.int64)
         for token in range(len(self.tokens)):
+            sums[~kept] = 0
             events = self.events(token)
-            np.add.at(sums[token], first[events[:, POPULATION]] + events[:, NEURON], events[:, PAYLOAD])
-        return {name: sums[:, first[p] : first[p + 1]] for p, name in enumerate(self.names)}
+            np.add.at(sums, first[events[:, POPULATION]] + events[:, NEURON], events[:, PAYLOAD])
+            yield sums.copy()
+
+    def events_by_code(self) -> dict[str, IntArray]:
+        """(tokens,) events that the same codes take under every exact code, sent layer by layer."""
+        wide, when_changed = self.wide.repeat(self.sizes), self.when_changed.repeat(self.sizes)
+        counts: dict[str, list[int]] = {name: [] for name in ("graded", "delta", "bitwise", "ttfs", "unary")}
+        before: IntArray = np.zeros(wide.size, dtype=np.int64)
+        for codes in self.codes():
+            active = codes != 0
+            counts["graded"].append(np.count_nonzero(active))
+            counts["ttfs"].append(np.count_nonzero(active))
+            counts["delta"].append(np.count_nonzero(np.where(when_changed, codes != before, active)))
+            counts["bitwise"].append(int(np.where(wide, active, ones(codes)).sum()))
+            counts["unary"].append(int(np.where(wide, active, np.abs(codes)).sum()))
+            before = codes
+        return {name: np.array(values, dtype=np.int64) for name, values in counts.items()}
 
 
 def read_trace(path: str | Path) -> Trace:
@@ -153,7 +174,7 @@ def read_trace(path: str | Path) -> Trace:
             names = tuple(name.decode() for name in group["name"][()])
             trace = Trace(
                 path, str(file.attrs["network"]), str(file.attrs["code"]), str(file.attrs["schedule"]), names,
-                group["size"][()], group["stage"][()], group["wide"][()],
+                group["size"][()], group["stage"][()], group["wide"][()], group["when_changed"][()],
                 file["tokens"][()], file["counts"][()], file["fired"][()],
             )  # fmt: skip
             _check(trace, file["events"], str(path))
@@ -167,7 +188,7 @@ def read_trace(path: str | Path) -> Trace:
 def _check(trace: Trace, events: Any, where: str) -> None:
     count, tokens = len(trace.names), len(trace.tokens)
     tables = (trace.counts, trace.fired)
-    if any(len(part) != count for part in (trace.sizes, trace.stages, trace.wide)) or any(
+    if any(len(part) != count for part in (trace.sizes, trace.stages, trace.wide, trace.when_changed)) or any(
         table.shape != (tokens, count) for table in tables
     ):
         raise FormatError(where, "tables of different lengths", f"{count} populations, {tokens} tokens")

@@ -10,8 +10,10 @@ import pytest
 from networks import random_transformer
 
 from snngen import codes, reference
+from snngen.engines.settled import SettledEngine
 from snngen.engines.ticked import TickedEngine
 from snngen.errors import FormatError
+from snngen.ledger import Ledger
 from snngen.network import Network
 from snngen.trace import TraceWriter, read_nir, read_trace, write_nir
 
@@ -28,7 +30,7 @@ def record(network: Network, path: Path, name: str = "unary", schedule: str = "l
     return sent
 
 
-@pytest.mark.parametrize("name", ["graded", "unary", "bitwise", "ttfs"])
+@pytest.mark.parametrize("name", ["graded", "unary", "bitwise", "ttfs", "delta"])
 @pytest.mark.parametrize("schedule", ["layered", "eager"])
 def test_a_trace_holds_every_event(name: str, schedule: str, tmp_path: Path) -> None:
     network = random_transformer(1)
@@ -42,8 +44,20 @@ def test_a_trace_holds_every_event(name: str, schedule: str, tmp_path: Path) -> 
     assert (trace.code, trace.schedule, trace.network) == (name, schedule, network.digest)
     assert trace.tokens[:, 0].tolist() == TOKENS
     expected = reference.run(network, TOKENS)
-    for population, sums in trace.codes().items():
-        assert np.array_equal(sums, expected[population])
+    whole = np.concatenate([expected[population.name] for population in network.populations], axis=1)
+    assert np.stack(list(trace.codes())).tolist() == whole.tolist()
+
+
+@pytest.mark.parametrize("name", ["delta", "unary"])
+def test_events_under_every_code_are_those_of_the_ledger(name: str, tmp_path: Path) -> None:
+    network = random_transformer(1)
+    record(network, tmp_path / "run.h5", name, "eager")
+    ledger, engine = Ledger(network), SettledEngine(network)
+    for token in TOKENS:
+        engine.step(token)
+        ledger.record("generate", *engine.counted())
+    for code, events in read_trace(tmp_path / "run.h5").events_by_code().items():
+        assert events.tolist() == ledger.events(code).sum(axis=1).tolist()
 
 
 class Portions(TraceWriter):
