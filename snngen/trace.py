@@ -148,9 +148,9 @@ class Trace:
         before: IntArray = np.zeros(wide.size, dtype=np.int64)
         for codes in self.codes():
             active = codes != 0
-            counts["graded"].append(np.count_nonzero(active))
-            counts["ttfs"].append(np.count_nonzero(active))
-            counts["delta"].append(np.count_nonzero(np.where(when_changed, codes != before, active)))
+            counts["graded"].append(int(np.count_nonzero(active)))
+            counts["ttfs"].append(int(np.count_nonzero(active)))
+            counts["delta"].append(int(np.count_nonzero(np.where(when_changed, codes != before, active))))
             counts["bitwise"].append(int(np.where(wide, active, ones(codes)).sum()))
             counts["unary"].append(int(np.where(wide, active, np.abs(codes)).sum()))
             before = codes
