@@ -46,6 +46,10 @@ def pictures() -> None:
     """Draw the pictures that no table's command draws."""
     PICTURES.mkdir(exist_ok=True)
     model = "snngen/models/shakespeare.h5"
+    snngen(
+        "compare", model, "ROMEO:", "--tokens", "100", "--seed", "1", "--out", str(PICTURES / "compare.png"), "--quiet"
+    )
+    snngen("place", model, "--chip", "loihi2", "--out", str(PICTURES / "place.png"))
     with tempfile.TemporaryDirectory() as folder:
         for name, code, schedule in (("raster-layered", "bitwise", "layered"), ("raster-eager", "bitwise", "eager")):
             trace = str(Path(folder) / "run.h5")

@@ -14,19 +14,34 @@ NEUROMORPHIC, CONVENTIONAL = "neuromorphic", "conventional"
 KINDS = (NEUROMORPHIC, CONVENTIONAL)
 
 SYNAPSES, NEURON_UPDATES, STATIC_POWER = "synapses", "neuron updates", "static power"
+SPIKE_OUTPUT, MESSAGES, ROUTING = "spike output", "messages", "routing"
+MULTIPLICATIONS, WEIGHT_READS = "multiplications", "weight reads"
 TICK, SYNAPSE_TIME, UPDATE_TIME, MEMORY = "tick", "synapse time", "neuron update time", "synaptic memory"
-ENERGY = (SYNAPSES, NEURON_UPDATES, STATIC_POWER)
+ENERGY = (SYNAPSES, NEURON_UPDATES, SPIKE_OUTPUT, MESSAGES, ROUTING, STATIC_POWER)
 
-# The causes that a chip can have a figure for, and the unit of each.
+# What every neuromorphic chip has a figure or a reason for.
+ACCOUNTED = (*ENERGY, TICK, MEMORY)
+
+# The causes that a chip can have a figure for, and the unit of each. An event leaves a neuron once (spike output),
+# as one message for each core that it goes to, and each message makes hops through the mesh (routing).
+# Multiplications and weight reads are those of a network that does not spike, where the silicon could run one.
 CAUSES = {
     SYNAPSES: "J/synaptic operation",
     NEURON_UPDATES: "J/neuron update",
+    SPIKE_OUTPUT: "J/event",
+    MESSAGES: "J/message",
+    ROUTING: "J/hop",
+    MULTIPLICATIONS: "J/multiply-accumulate",
+    WEIGHT_READS: "J/byte",
     STATIC_POWER: "W/chip",
     TICK: "s/tick",
     SYNAPSE_TIME: "s/synaptic operation",
     UPDATE_TIME: "s/neuron update",
     MEMORY: "bytes/chip",
 }
+
+# The one cause of a conventional chip: what a meter sees.
+MEASURED = "measured energy"
 
 
 @dataclass(frozen=True)
@@ -62,9 +77,9 @@ class Chip:
 
     name: as on the command line. title: in full.
     kind: NEUROMORPHIC, with a figure per cause, or CONVENTIONAL, with cited figures only.
-    quantities: per-operation figures by cause (CAUSES); a neuromorphic chip has at least its tick and its synaptic
-        memory. The tick is the shortest that the chip can make.
-    missing: why a cause of energy (ENERGY) has no figure; every one has a figure or a reason.
+    quantities: per-operation figures by cause (CAUSES). The tick is the shortest that the chip can make.
+    missing: why there is no figure: for each of ACCOUNTED a neuromorphic chip has a figure or a reason; a
+        conventional one has cited figures or, for MEASURED, a reason.
     cited: all-in figures of others.
     notes: what a reader must know to use the figures.
     raises: PriceError for a chip that does not hold to this.
@@ -91,12 +106,26 @@ class Chip:
                 got = f"{cause} in {quantity.unit}, {quantity.scope}"
                 raise PriceError(self.name, got, f"{wanted}; {PER_OPERATION}")
         if self.kind == CONVENTIONAL:
-            if self.quantities or self.missing or not self.cited:
-                raise PriceError(self.name, "figures by cause, or none that are cited", "cited figures and no others")
-            return
-        if self.cited or not {TICK, MEMORY} <= set(self.quantities) or not self.quantities[MEMORY].low > 0:
-            raise PriceError(self.name, ", ".join(self.quantities), f"{TICK}, {MEMORY} above 0, and nothing cited")
-        priced = {cause for cause in ENERGY if cause in self.quantities}
-        if not priced or set(self.missing) != set(ENERGY) - priced or not all(self.missing.values()):
-            got = f"figures for {sorted(priced)}, reasons for {sorted(self.missing)}"
-            raise PriceError(self.name, got, f"for each of {', '.join(ENERGY)} a figure or a reason, not all reasons")
+            self._check_conventional()
+        else:
+            self._check_neuromorphic()
+
+    def _check_conventional(self) -> None:
+        reasoned = set(self.missing) == {MEASURED} and all(reason.strip() for reason in self.missing.values())
+        if self.quantities or bool(self.cited) == bool(self.missing) or not (self.cited or reasoned):
+            got = f"{len(self.quantities)} figures by cause, {len(self.cited)} cited, reasons for {list(self.missing)}"
+            raise PriceError(self.name, got, f"cited figures and no others, or a reason for {MEASURED}")
+
+    def _check_neuromorphic(self) -> None:
+        if self.cited or (MEMORY in self.quantities and not self.quantities[MEMORY].low > 0):
+            raise PriceError(self.name, ", ".join(self.quantities), f"{MEMORY} above 0, and nothing cited")
+        if (MULTIPLICATIONS in self.quantities) != (WEIGHT_READS in self.quantities):
+            raise PriceError(
+                self.name, ", ".join(self.quantities), f"both {MULTIPLICATIONS} and {WEIGHT_READS}, or none"
+            )
+        known = {cause for cause in ACCOUNTED if cause in self.quantities}
+        reasons = all(reason.strip() for reason in self.missing.values())
+        if not known & set(ENERGY) or set(self.missing) != set(ACCOUNTED) - known or not reasons:
+            got = f"figures for {sorted(known)}, reasons for {sorted(self.missing)}"
+            wanted = f"for each of {', '.join(ACCOUNTED)} a figure or a reason, not all reasons"
+            raise PriceError(self.name, got, wanted)

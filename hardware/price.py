@@ -2,43 +2,84 @@
 
 synapses = J/synaptic operation * synaptic operations/token
 neuron updates = J/neuron update * neuron updates/token
-static power = W/chip * chips * s/token, where s/token >= s/tick * ticks/token
-and chips >= ceil(weight bytes / synaptic memory per chip)
+spike output = J/event * events/token
+messages = J/message * messages/token: one for each core that an event goes to, as placed, or else one at least
+routing = J/hop * hops/token, by a placement
+static power = W/chip * chips * s/token, where chips >= ceil(weight bytes / synaptic memory per chip), or as placed
+s/token >= max(s/tick * ticks/token, sum over stages of max(updates, operations of the busiest core, each * its time))
+
+The bound of time is that of Timcheck et al., arXiv:2601.10035, without the terms whose rates nobody has printed.
 """
 
 from __future__ import annotations
 
 import operator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import reduce
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
 
 from snngen.errors import UnsupportedError
 from snngen.hardware.chip import (
+    ACCOUNTED,
     CONVENTIONAL,
-    ENERGY,
     MEMORY,
+    MESSAGES,
     NEURON_UPDATES,
+    ROUTING,
+    SPIKE_OUTPUT,
     STATIC_POWER,
+    SYNAPSE_TIME,
     SYNAPSES,
     TICK,
+    UPDATE_TIME,
     Chip,
     Cited,
 )
 from snngen.hardware.quantity import PER_OPERATION, PriceError, Quantity
-from snngen.ledger import PHASES, PREFILL, Ledger
+from snngen.hardware.work import Work, spiking
+from snngen.integers import FloatArray
+from snngen.ledger import PHASES, Ledger
 from snngen.network import Network
 
 # What no chip has a price for yet, and why.
 UNPRICED = {
     "idle neuron updates": "the ledger counts a neuron once a token; a chip may update it at every tick",
-    "compute time within a tick": "needs a placement; it lengthens the token, and static energy with it",
-    "routing": "needs a placement: the hops of each event and its payload",
+    "memory reads and links within a tick": "their rates are not published; they lengthen the token",
+    "messages to more cores": "an event is counted as one message; it is one for each core that it goes to",
     "barriers": "their energy is not published",
     "written weights": "the energy of writing a weight while it runs (keys, values) is not published",
     "host link": "depends on the board; input and output of every token pass it",
     "un-embedding and sampling on the host": "what the network itself does not hold of choosing the next token",
 }
+NOT_PLACED = "needs a placement: the hops of each event"
+COMPUTE_TIME, CROSSINGS = "compute time within a tick", "links between chips"
+
+
+class Placement(Protocol):
+    """Where the populations of a network lie on a chip's cores; see `snngen.hardware.placement`."""
+
+    @property
+    def chips(self) -> int:
+        """Chips that are used."""
+
+    @property
+    def cores(self) -> int:
+        """Cores that are used."""
+
+    def hops(self, index: int, written: bool = False) -> float:
+        """Mean hops through the mesh of an event of the projection of that number (or of its writer), to all cores."""
+
+    def crossings(self, index: int, written: bool = False) -> float:
+        """Mean crossings from chip to chip of such an event."""
+
+    def fan(self, index: int, written: bool = False) -> float:
+        """Mean number of cores that such an event goes to."""
+
+    def busiest(self, updates: FloatArray, operations: FloatArray) -> tuple[float, float]:
+        """Most neuron updates, and most synaptic operations, that fall to one core."""
 
 
 @dataclass(frozen=True)
@@ -54,26 +95,38 @@ class Term:
 
 
 @dataclass(frozen=True)
+class Share:
+    """What one population costs. terms: all but static power; synapses by their target, events by their sender."""
+
+    population: str
+    terms: tuple[Term, ...]
+
+
+@dataclass(frozen=True)
 class Phase:
     """Prefill or generate, per token.
 
     name: of the ledger's phases. tokens: how many were run.
     terms: at least one, all in J/token and of one scope.
-    time: s/token, a lower bound: only the ticks, each as short as the chip can make it.
+    time: s/token, a lower bound: ticks as short as the chip can make them, and, where the network was placed, the
+        work of the busiest core; None where the chip has neither a tick nor rates.
+    shares: the same energy by population, as far as it is counted so.
     raises: PriceError for terms that cannot be added, or other units.
     """
 
     name: str
     tokens: int
     terms: tuple[Term, ...]
-    time: Quantity
+    time: Quantity | None
+    shares: tuple[Share, ...] = ()
 
     def __post_init__(self) -> None:
         if self.name not in PHASES or self.tokens < 1 or not self.terms:
             got = f"phase {self.name!r}, {self.tokens} tokens, {len(self.terms)} terms"
             raise PriceError("Phase", got, f"one of {', '.join(PHASES)}, with tokens and terms")
-        if self.total.unit != "J/token" or self.time.unit != "s/token":
-            raise PriceError(f"Phase {self.name}", f"{self.total.unit}, {self.time.unit}", "J/token, s/token")
+        time = "s/token" if self.time is None else self.time.unit
+        if self.total.unit != "J/token" or time != "s/token":
+            raise PriceError(f"Phase {self.name}", f"{self.total.unit}, {time}", "J/token, s/token")
 
     @property
     def total(self) -> Quantity:
@@ -94,6 +147,7 @@ class Breakdown:
     """What a run costs on a chip, or, for a conventional one, what others measured there with models of theirs.
 
     chip, code: what was priced. chips: how many hold the weights, at least; None for cited figures.
+    placed: True where a placement gave chips, hops and busiest core.
     phases: those that had tokens. unpriced: what the totals lack. cited: all-in figures, never added to a term.
     raises: PriceError where priced and cited figures come together.
     """
@@ -104,6 +158,7 @@ class Breakdown:
     phases: tuple[Phase, ...] = ()
     unpriced: tuple[Unpriced, ...] = ()
     cited: tuple[Cited, ...] = ()
+    placed: bool = False
 
     def __post_init__(self) -> None:
         if self.cited and (self.phases or self.unpriced or self.chips is not None):
@@ -138,19 +193,23 @@ class Breakdown:
             "kind": self.chip.kind,
             "code": self.code,
             "chips": self.chips,
+            "placed": self.placed,
             "at_least": self.at_least,
-            "phases": {
-                phase.name: {
-                    "tokens": phase.tokens,
-                    "terms": {term.cause: asdict(term.energy) | {"at_least": term.at_least} for term in phase.terms},
-                    "total": asdict(phase.total) | {"at_least": self.at_least},
-                    "time": asdict(phase.time) | {"at_least": True},
-                }
-                for phase in self.phases
-            },
+            "phases": {phase.name: self._phase_as_dict(phase) for phase in self.phases},
             "unpriced": {item.cause: item.why for item in self.unpriced},
             "cited": [asdict(row) for row in self.cited],
             "notes": list(self.chip.notes),
+        }
+
+    def _phase_as_dict(self, phase: Phase) -> dict[str, Any]:
+        return {
+            "tokens": phase.tokens,
+            "terms": _plain(phase.terms),
+            "total": asdict(phase.total) | {"at_least": self.at_least},
+            "time": None if phase.time is None else asdict(phase.time) | {"at_least": True},
+            "populations": {
+                share.population: {term.cause: term.energy.value for term in share.terms} for share in phase.shares
+            },
         }
 
 
@@ -164,25 +223,40 @@ class Row:
     source: str
 
 
-def price(ledger: Ledger, chip: Chip, code: str | None = None) -> Breakdown:
+def price(ledger: Ledger, chip: Chip, code: str | None = None, placement: Placement | None = None) -> Breakdown:
     """Price a run on a chip; the network is not run again.
 
     ledger: of a run; phases without tokens are left out. chip: see `snngen.hardware.chips`.
     code: one of `snngen.ledger.CODES`, the spike code whose events, synaptic operations and ticks are priced; by
         default the one that was really sent, or `graded` for a run of the settled engine.
+    placement: of the ledger's network on this chip; without it there is no routing, chips are counted by memory
+        alone, and time by ticks alone.
     returns: per token and phase; low..high is the range of the chip's constants. In prefill the low end of the time
         lets tokens follow each other one tick apart, the value has them run one after the other.
     raises: UnsupportedError for an unknown code.
     """
     code = ledger.known(code)
     if chip.kind == CONVENTIONAL:
-        return Breakdown(chip, code, cited=chip.cited)
-    chips = chips_needed(ledger.network, chip)
-    phases = tuple(_phase(ledger, chip, code, chips, phase) for phase in PHASES if ledger.tokens(phase))
-    unpriced = {cause: chip.missing[cause] for cause in ENERGY if cause in chip.missing} | UNPRICED
-    if not ledger.weights_written().any():
-        del unpriced["written weights"]
-    return Breakdown(chip, code, chips, phases, tuple(Unpriced(*item) for item in unpriced.items()))
+        reasons = tuple(Unpriced(*item) for item in chip.missing.items())
+        return Breakdown(chip, code, unpriced=reasons, cited=chip.cited)
+    chips = chips_used(ledger.network, chip, placement)
+    phases = []
+    for name in PHASES:
+        if ledger.tokens(name):
+            work = spiking(ledger, code, name)
+            found = tuple(terms(work, chip, chips, placement))
+            if found:
+                time = time_bound(work, chip, placement)
+                phases.append(Phase(name, ledger.tokens(name), found, time, _shares(work, chip, placement)))
+    unpriced = _unpriced(ledger, chip, placement)
+    return Breakdown(chip, code, chips, tuple(phases), unpriced, placed=placement is not None)
+
+
+def chips_used(network: Network, chip: Chip, placement: Placement | None = None) -> int:
+    """Chips that the placement takes, or `chips_needed`; one at least where the chip's memory is not known."""
+    if placement is not None:
+        return placement.chips
+    return chips_needed(network, chip) if MEMORY in chip.quantities else 1
 
 
 def chips_needed(network: Network, chip: Chip) -> int:
@@ -214,11 +288,13 @@ def rows(breakdown: Breakdown) -> list[Row]:
         return cited
     phases = [breakdown[column] for column in breakdown.columns]
     lines = [
-        (terms[0].cause, [term.energy for term in terms], terms[0].at_least)
-        for terms in zip(*(phase.terms for phase in phases), strict=True)
+        (same[0].cause, [term.energy for term in same], same[0].at_least)
+        for same in zip(*(phase.terms for phase in phases), strict=True)
     ]
     lines.append(("total", [phase.total for phase in phases], breakdown.at_least))
-    lines.append(("time", [phase.time for phase in phases], True))
+    times = [phase.time for phase in phases if phase.time is not None]
+    if times:
+        lines.append(("time", times, True))
     return [
         Row(
             cause,
@@ -230,22 +306,115 @@ def rows(breakdown: Breakdown) -> list[Row]:
     ]
 
 
-def _phase(ledger: Ledger, chip: Chip, code: str, chips: int, phase: str) -> Phase:
-    tokens, figures = ledger.tokens(phase), chip.quantities
-    ticks = float(ledger.ticks(code, phase).sum()) / tokens
-    follow = min(1.0, ticks) if phase == PREFILL else ticks  # prompt tokens are known: stages can overlap them
-    time = figures[TICK] * _counted(ticks, "tick/token", low=follow)
-    operations = _counted(float(ledger.synaptic_operations(code, phase).sum()) / tokens, "synaptic operation/token")
-    updates = _counted(float(ledger.neuron_updates(phase).sum()) / tokens, "neuron update/token")
-    terms = []
-    if SYNAPSES in figures:
-        terms.append(Term(SYNAPSES, figures[SYNAPSES] * operations))
-    if NEURON_UPDATES in figures:
-        terms.append(Term(NEURON_UPDATES, figures[NEURON_UPDATES] * updates))
-    if STATIC_POWER in figures:
-        terms.append(Term(STATIC_POWER, figures[STATIC_POWER] * _counted(chips, "chip") * time, at_least=True))
-    return Phase(phase, tokens, tuple(terms), time)
+def terms(work: Work, chip: Chip, chips: int, placement: Placement | None = None) -> Iterator[Term]:
+    """Energy of some work per cause, J/token: those that the chip has a figure for."""
+    for cause, counts, unit, at_least in _by_population(work, placement):
+        if cause in chip.quantities:
+            yield Term(cause, chip.quantities[cause] * _counted(work, float(counts.sum()), unit), at_least)
+    time = time_bound(work, chip, placement)
+    if STATIC_POWER in chip.quantities and time is not None:
+        yield Term(STATIC_POWER, chip.quantities[STATIC_POWER] * _counted(work, chips, "chip") * time, at_least=True)
 
 
-def _counted(value: float, unit: str, low: float | None = None) -> Quantity:
-    return Quantity(value, value if low is None else low, value, unit, PER_OPERATION, "counted", "ledger of the run")
+def time_bound(work: Work, chip: Chip, placement: Placement | None = None) -> Quantity | None:
+    """Least time of some work, s/token; None where the chip has no tick and, as placed, no rates."""
+    bounds = []
+    if TICK in chip.quantities:
+        bounds.append(chip.quantities[TICK] * _counted(work, work.ticks, "tick/token", low=work.follow))
+    if placement is not None:
+        together = _busiest(work, chip, placement, work.updates, work.operations)
+        if together is not None:
+            bounds.append(together)
+            if work.staged:
+                bounds.append(_stage_after_stage(work, chip, placement, together))
+    return reduce(Quantity.maximum, bounds) if bounds else None
+
+
+def _stage_after_stage(work: Work, chip: Chip, placement: Placement, together: Quantity) -> Quantity:
+    network = work.network
+    stages = np.array(network.stages)
+    targets = np.array([network.order[projection.target] for projection in network.projections], dtype=np.int64)
+    found = [
+        _busiest(work, chip, placement, work.updates * (stages == at), work.operations * (stages[targets] == at))
+        for at in range(int(stages.max()) + 1)
+    ]
+    total = reduce(operator.add, (time for time in found if time is not None))
+    if work.follow < work.ticks:  # tokens that overlap keep a core busy with other stages
+        total = replace(total, low=min(together.low, total.low))
+    return total
+
+
+def _busiest(
+    work: Work, chip: Chip, placement: Placement, updates: FloatArray, operations: FloatArray
+) -> Quantity | None:
+    counts = zip(placement.busiest(updates, operations), (UPDATE_TIME, SYNAPSE_TIME), strict=True)
+    units = {UPDATE_TIME: "neuron update/token", SYNAPSE_TIME: "synaptic operation/token"}
+    times = [
+        chip.quantities[cause] * _counted(work, float(count), units[cause])
+        for count, cause in counts
+        if cause in chip.quantities
+    ]
+    return reduce(Quantity.maximum, times) if times else None
+
+
+def _by_population(work: Work, placement: Placement | None) -> Iterator[tuple[str, FloatArray, str, bool]]:
+    """Per cause of events: (populations,) counts, their unit, and whether they are a bound."""
+    order = work.network.order
+    operations, messages, hops = np.zeros((3, len(order)))
+    np.add.at(operations, [order[projection.target] for projection in work.network.projections], work.operations)
+    for index, written, sender in work.ways:
+        if placement is None:
+            messages[sender] = work.events[sender]
+        else:
+            messages[sender] += work.events[sender] * placement.fan(index, written)
+            hops[sender] += work.events[sender] * placement.hops(index, written)
+    yield SYNAPSES, operations, "synaptic operation/token", False
+    yield NEURON_UPDATES, work.updates, "neuron update/token", False
+    yield SPIKE_OUTPUT, work.events, "event/token", False
+    yield MESSAGES, messages, "message/token", placement is None
+    if placement is not None:
+        yield ROUTING, hops, "hop/token", False
+
+
+def _shares(work: Work, chip: Chip, placement: Placement | None) -> tuple[Share, ...]:
+    causes = [entry for entry in _by_population(work, placement) if entry[0] in chip.quantities]
+    return tuple(
+        Share(
+            population.name,
+            tuple(
+                Term(cause, chip.quantities[cause] * _counted(work, float(counts[index]), unit), at_least)
+                for cause, counts, unit, at_least in causes
+            ),
+        )
+        for index, population in enumerate(work.network.populations)
+    )
+
+
+def _unpriced(ledger: Ledger, chip: Chip, placement: Placement | None) -> tuple[Unpriced, ...]:
+    unpriced = {cause: chip.missing[cause] for cause in ACCOUNTED if cause in chip.missing} | UNPRICED
+    rates = {SYNAPSE_TIME, UPDATE_TIME} & set(chip.quantities)
+    if placement is None:
+        unpriced[COMPUTE_TIME] = "needs a placement; it lengthens the token, and static energy with it"
+        unpriced.setdefault(ROUTING, NOT_PLACED)
+    else:
+        if not rates:
+            unpriced[COMPUTE_TIME] = "the chip's rates are not published: only ticks are counted"
+        if any(placement.crossings(index) > 0 for index in range(len(ledger.network.projections))):
+            unpriced[CROSSINGS] = "energy and time of a crossing from chip to chip are not published"
+    if STATIC_POWER in chip.quantities and TICK not in chip.quantities and (placement is None or not rates):
+        unpriced[STATIC_POWER] = "needs the time: the chip has no tick, and no work of a core was counted"
+    if MEMORY in chip.missing and placement is not None:
+        del unpriced[MEMORY]
+    if MESSAGES not in chip.quantities or placement is not None:
+        del unpriced["messages to more cores"]
+    if not ledger.weights_written().any():
+        del unpriced["written weights"]
+    return tuple(Unpriced(*item) for item in unpriced.items())
+
+
+def _counted(work: Work, value: float, unit: str, low: float | None = None) -> Quantity:
+    return Quantity(value, value if low is None else low, value, unit, PER_OPERATION, "counted", work.source)
+
+
+def _plain(of: tuple[Term, ...]) -> dict[str, Any]:
+    return {term.cause: asdict(term.energy) | {"at_least": term.at_least} for term in of}

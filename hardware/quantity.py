@@ -27,7 +27,14 @@ EVIDENCE = {
 PRODUCTS = {
     ("J/synaptic operation", "synaptic operation/token"): "J/token",
     ("J/neuron update", "neuron update/token"): "J/token",
+    ("J/event", "event/token"): "J/token",
+    ("J/message", "message/token"): "J/token",
+    ("J/hop", "hop/token"): "J/token",
+    ("J/multiply-accumulate", "multiply-accumulate/token"): "J/token",
+    ("J/byte", "byte/token"): "J/token",
     ("s/tick", "tick/token"): "s/token",
+    ("s/synaptic operation", "synaptic operation/token"): "s/token",
+    ("s/neuron update", "neuron update/token"): "s/token",
     ("W/chip", "chip"): "W",
     ("W", "s/token"): "J/token",
 }
@@ -35,8 +42,6 @@ UNITS = tuple(
     dict.fromkeys(
         (
             *(unit for pair, product in PRODUCTS.items() for unit in (*pair, product)),
-            "s/synaptic operation",
-            "s/neuron update",
             "bytes/chip",
             "token/s",
         )
@@ -106,6 +111,16 @@ class Quantity:
             raise PriceError("product of quantities", f"{self.unit} * {other.unit}", f"one of {products}")
         values = (self.value * other.value, self.low * other.low, self.high * other.high)
         return self._with(other, values, unit)
+
+    def maximum(self, other: Quantity) -> Quantity:
+        """The larger of two figures of one unit and one scope, end by end: both are lower bounds of the same thing.
+
+        raises: PriceError for two units or two scopes.
+        """
+        if self.unit != other.unit:
+            raise PriceError("maximum of quantities", f"{self.unit}, {other.unit}", "one unit")
+        values = (max(self.value, other.value), max(self.low, other.low), max(self.high, other.high))
+        return self._with(other, values, self.unit)
 
     def _with(self, other: Quantity, values: tuple[float, float, float], unit: str) -> Quantity:
         if self.scope != other.scope:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -28,6 +28,10 @@ from snngen.summary import describe_generation, print_energy, print_generation
 from snngen.text import Text
 from snngen.trace import TraceWriter
 
+if TYPE_CHECKING:
+    from snngen.hardware.chip import Chip
+    from snngen.hardware.verdict import Verdict
+
 app = typer.Typer(
     help="Spiking generative models: converted exactly, simulated event by event, priced honestly.",
     no_args_is_help=True,
@@ -36,6 +40,7 @@ app = typer.Typer(
 )
 
 ALL_CODES = "graded,delta,bitwise,ttfs,unary,rate:16"
+ALL_CHIPS = "loihi2,loihi1,loihi1-fitted,jetson-orin-nano,h100,cpu"
 CODE_NAMES = "graded, delta, bitwise, ttfs, unary, or rate:TICKS (lossy)"
 
 Model = Annotated[Path, typer.Argument(help="a network (.h5)")]
@@ -242,7 +247,7 @@ def inspect(model: Model, json_path: Json = None) -> None:
         _write_json(json_path, describe(network))
     else:
         # not on a terminal, nothing says how wide a line may be
-        print_network(Console(highlight=False, width=None if sys.stdout.isatty() else 160), network)
+        print_network(_console(), network)
 
 
 @app.command()
@@ -288,7 +293,7 @@ def perplexity(
 
 
 @app.command("codes")
-def compare(
+def show_codes(
     model: Model,
     prompt: str,
     schedule: Annotated[str, typer.Option(help="layered or eager")] = "layered",
@@ -316,7 +321,7 @@ def compare(
     if json_path is not None:
         _write_json(json_path, {"schedule": schedule, "chip": chip, "codes": rows})
     if not quiet and not _is_stdout(json_path):
-        print_rows(Console(highlight=False), rows, markdown)
+        print_rows(_console(), rows, markdown)
     for run in runs:
         if run.code.exact:
             run.certificate.require()
@@ -352,7 +357,7 @@ def anytime(
     if not quiet and not _is_stdout(json_path):
         from snngen.summary import anytime_rows, print_rows
 
-        print_rows(Console(highlight=False), anytime_rows(curves), markdown)
+        print_rows(_console(), anytime_rows(curves), markdown)
         if not markdown:
             print(f"wrote {out}")
 
@@ -377,12 +382,122 @@ def plot(
     print(f"{describe(recorded)}; wrote {picture}")
 
 
+@app.command()
+def compare(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(metavar="[MODEL] PROMPT", help="a network (the one in the package, if left out) and a prompt"),
+    ],
+    tokens: Annotated[int, typer.Option(help="how many to generate, at most", min=1)] = 100,
+    names: Annotated[str, typer.Option("--chips", help="which, comma-separated")] = ALL_CHIPS,
+    code: Annotated[str, typer.Option(help="spike code to price: graded, delta, bitwise, ttfs or unary")] = "graded",
+    against: Annotated[str, typer.Option(help="the chip whose cited rows are the rival")] = "jetson-orin-nano",
+    seed: Annotated[int, typer.Option(help="of the random numbers")] = 0,
+    out: Annotated[Path | None, typer.Option(help="the picture (.png, .svg or .pdf)")] = None,
+    csv_path: Annotated[Path | None, typer.Option("--csv", help="write all figures as CSV to this file")] = None,
+    page: Annotated[Path | None, typer.Option("--html", help="write a page that holds all it shows")] = None,
+    markdown: Markdown = False,
+    json_path: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Price one run on several chips: energy by cause with intervals, time, chips, and whether spiking pays."""
+    from snngen.generation import generate as run
+    from snngen.hardware import chips, compare
+    from snngen.plots import save
+    from snngen.summary import print_comparison
+
+    if len(arguments) > 2:
+        raise PromptError("compare", f"{len(arguments)} arguments", "[MODEL] PROMPT", "Quote the prompt")
+    chosen, rival = [chips.by_name(name) for name in names.split(",")], chips.by_name(against)
+    network = snngen.load(arguments[0] if len(arguments) == 2 else None)
+    for path in (out, csv_path, page, json_path):
+        _require_writable(path)
+    generation = run(network, arguments[-1], tokens, temperature=0.8, seed=seed, when_full="slide").finish()
+    verdicts = [_judged(generation, chip, code, rival) for chip in chosen]
+    breakdowns = [verdict.breakdown for verdict in verdicts]
+    figure = compare.plot_energy(breakdowns)
+    if out is not None:
+        save(figure, out)
+    if csv_path is not None:
+        write_text(csv_path, compare.as_csv(breakdowns))
+    if page is not None:
+        title = f"Energy per token: {len(generation.generated)} tokens, {code} code"
+        write_text(page, compare.as_html(title, figure, breakdowns, verdicts))
+    if json_path is not None:
+        _write_json(json_path, compare.as_dict(breakdowns, verdicts))
+    if not quiet and not _is_stdout(json_path):
+        print_comparison(_console(), breakdowns, verdicts, markdown)
+
+
+def _judged(generation: Generation, chip: Chip, code: str, rival: Chip) -> Verdict:
+    """The verdict on one chip, placed where its limits are known."""
+    from snngen.hardware.limits import LIMITS
+    from snngen.hardware.placement import place
+    from snngen.hardware.verdict import judge
+
+    placement = place(generation.network, chip.name) if chip.name in LIMITS else None
+    return judge(generation.ledger, chip, code, placement, rival)
+
+
+@app.command("place")
+def show_placement(
+    model: Annotated[Path | None, typer.Argument(help="a network (.h5)")] = None,
+    chip: Annotated[str, typer.Option(help="the chip whose limits hold")] = "loihi2",
+    shapes: Annotated[str | None, typer.Option(help="plan a model by its shapes alone, for example llama2-7b")] = None,
+    out: Annotated[Path | None, typer.Option(help="draw the cores, coloured by load (.png, .svg or .pdf)")] = None,
+    json_path: Json = None,
+) -> None:
+    """Place a network on the cores of a chip, or plan a model by its shapes: chips, cores, limits, board."""
+    from snngen.hardware.placement import place
+    from snngen.hardware.placement_plot import plot_placement
+    from snngen.hardware.shapes import plan
+    from snngen.plots import save
+    from snngen.summary import print_rows
+
+    if (model is None) == (shapes is None):
+        raise PromptError("place", "a network and shapes, or neither", "MODEL.h5, or --shapes NAME")
+    for path in (out, json_path):
+        _require_writable(path)
+    if shapes is not None and out is not None:
+        raise PromptError("--out", "shapes, which have no places", "a network to draw")
+    placed = plan(shapes, chip) if shapes is not None else place(snngen.load(model), chip)
+    if out is not None:
+        save(plot_placement(placed), out)  # type: ignore[arg-type]
+    if json_path is not None:
+        _write_json(json_path, placed.as_dict())
+    if not _is_stdout(json_path):
+        print_rows(_console(), placed.rows(), markdown=False)
+        for key, value in placed.as_dict().items():
+            if isinstance(value, int | float | str | None):
+                print(f"{key.replace('_', ' ')}: {value}")
+
+
+@app.command("validate")
+def show_validation(json_path: Json = None, markdown: Markdown = False) -> None:
+    """Recompute published energies from their published counts, with the chips' constants."""
+    from snngen.hardware import validate
+    from snngen.summary import print_rows
+
+    rows = validate.rows()
+    if json_path is not None:
+        _write_json(json_path, {"cases": rows})
+    if not _is_stdout(json_path):
+        print_rows(_console(), rows, markdown, leave_out=("census", "source"))
+    if not validate.passed():
+        raise SnngenError("validate", "a case outside its band", "every ratio inside", "see the table")
+
+
 def _tokens(network: Network, prompt: str) -> list[int]:
     """The tokens of a prompt that fits the context."""
     tokens = Text(network).encode(prompt)
     if network.context is not None and len(tokens) > network.context:
         raise PromptError("prompt", f"{len(tokens)} tokens", f"at most {network.context}, the context")
     return tokens
+
+
+def _console() -> Console:
+    """Standard output, wide enough for tables where it is no terminal."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def _speak(text: str) -> None:

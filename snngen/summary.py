@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from snngen.comparison import CodeRun
     from snngen.converters.noise import LayerNoise
     from snngen.hardware.price import Breakdown
+    from snngen.hardware.verdict import Verdict
 
 
 def print_generation(
@@ -76,7 +77,8 @@ def code_rows(runs: Sequence[CodeRun], breakdowns: Sequence[Breakdown]) -> list[
         mean, bits = run.ledger.per_token(), run.ledger.bits().sum(axis=1).mean()
         certificate = run.certificate
         equality = "equal" if certificate.clean else f"{certificate.mismatches / certificate.codes:.1%} of codes differ"
-        energy = breakdown[GENERATE].total
+        priced = [phase.total for phase in breakdown.phases if phase.name == GENERATE]
+        energy = f"{'at least ' if breakdown.at_least else ''}{priced[0]}" if priced else "not priced"
         rows.append(
             {
                 "code": run.code.name,
@@ -85,7 +87,7 @@ def code_rows(runs: Sequence[CodeRun], breakdowns: Sequence[Breakdown]) -> list[
                 "synaptic operations": round(mean["synaptic_operations"]),
                 "bits sent": round(float(bits)),
                 "certificate": equality,
-                f"energy, {breakdown.chip.name}": f"{'at least ' if breakdown.at_least else ''}{energy}",
+                f"energy, {breakdown.chip.name}": energy,
             }
         )
     return rows
@@ -110,8 +112,12 @@ def anytime_rows(curves: Sequence[Anytime]) -> list[dict[str, Any]]:
     return rows
 
 
-def print_rows(console: Console, rows: Sequence[dict[str, Any]], markdown: bool) -> None:
-    """A table of rows with the same keys; numbers stand right, with thousands apart."""
+def print_rows(console: Console, rows: Sequence[dict[str, Any]], markdown: bool, leave_out: Sequence[str] = ()) -> None:
+    """A table of rows with the same keys; numbers stand right, with thousands apart.
+
+    leave_out: keys that are too long for a table; they are in the JSON.
+    """
+    rows = [{key: value for key, value in row.items() if key not in leave_out} for row in rows]
     texts = [[f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()] for row in rows]
     if markdown:
         marks = ["---:" if isinstance(value, int) else "---" for value in rows[0].values()]
@@ -222,3 +228,41 @@ def print_energy(console: Console, breakdowns: Sequence[Breakdown]) -> None:
         console.print(table)
         if breakdown.unpriced:
             console.print("  without a price: " + ", ".join(part.cause for part in breakdown.unpriced), markup=False)
+
+
+def print_comparison(
+    console: Console, breakdowns: Sequence[Breakdown], verdicts: Sequence[Verdict], markdown: bool
+) -> None:
+    """Energy, time and chips per chip; who wins; the published thresholds; what has no price."""
+    print_rows(console, comparison_rows(breakdowns), markdown)
+    print("")
+    for verdict in verdicts:
+        for against in verdict.against:
+            console.print(f"- {verdict.breakdown.chip.name}: {against.sentence}", markup=False, soft_wrap=True)
+    thresholds = verdicts[0].threshold_rows()
+    if thresholds:
+        print("")
+        print_rows(console, thresholds, markdown, leave_out=("source", "note"))
+    print("")
+    for breakdown in breakdowns:
+        if breakdown.unpriced:
+            causes = ", ".join(part.cause for part in breakdown.unpriced)
+            console.print(f"{breakdown.chip.name} without a price: {causes}", markup=False, soft_wrap=True)
+
+
+def comparison_rows(breakdowns: Sequence[Breakdown]) -> list[dict[str, Any]]:
+    """One row per chip: chips, energy and time per token, prefill and generate apart; cited rows as they stand."""
+    table = []
+    for breakdown in breakdowns:
+        row: dict[str, Any] = {"chip": breakdown.chip.name, "chips": str(breakdown.chips or "")}
+        mark = "at least " if breakdown.at_least else ""
+        for name in (PREFILL, GENERATE):
+            found = [phase for phase in breakdown.phases if phase.name == name]
+            cited = [cited for cited in breakdown.cited if cited.phase == name]
+            row[name] = f"{mark}{found[0].total}" if found else "; ".join(f"{c.energy} ({c.model})" for c in cited)
+            time = found[0].time if found else None
+            row[f"{name} time"] = "" if time is None else f"at least {time}"
+        if not breakdown.phases and not breakdown.cited:
+            row[GENERATE] = "; ".join(part.why for part in breakdown.unpriced)
+        table.append(row)
+    return table

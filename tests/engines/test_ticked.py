@@ -135,7 +135,7 @@ def test_rate_is_lossy_and_the_certificate_says_so(shakespeare: Network) -> None
     certificate = snngen.certify(shakespeare, list(b"ROMEO:\nWhat"), engine)
     assert not certificate.clean
     assert "MISMATCHES" in str(certificate)
-    fine = TickedEngine(shakespeare, codes.by_name("rate:1023"))  # a step of 1: nothing is lost
+    fine = TickedEngine(shakespeare, codes.by_name("rate:2047"))  # a step of 1: nothing is lost
     assert snngen.certify(shakespeare, list(b"ROMEO:\nWhat"), fine).clean
 
 

@@ -114,6 +114,18 @@ def test_watts_and_seconds_are_joules() -> None:
     assert energy.unit == "J/token"
 
 
+def test_maximum_is_end_by_end() -> None:
+    one = figure(unit="s/token", value=2.0, low=1.0, high=9.0, source="A")
+    other = figure(unit="s/token", value=3.0, low=0.0, high=4.0, source="B", evidence="assumed")
+    for most in (one.maximum(other), other.maximum(one)):
+        assert (most.low, most.value, most.high) == (1.0, 3.0, 9.0)
+        assert most.evidence == "assumed"
+    with pytest.raises(PriceError, match="maximum of quantities"):
+        one.maximum(figure())
+    with pytest.raises(PriceError, match="scope"):
+        one.maximum(figure(unit="s/token", scope=ALL_IN))
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [

@@ -1,0 +1,81 @@
+"""One run on several chips: rows, CSV, picture and page say the same."""
+
+from __future__ import annotations
+
+import csv
+import io
+from html.parser import HTMLParser
+
+import pytest
+from networks import random_transformer
+
+import snngen
+from snngen.hardware import chips, compare
+from snngen.hardware.placement import place
+from snngen.hardware.price import Breakdown
+from snngen.hardware.verdict import Verdict, judge
+
+NAMES = ("loihi2", "loihi1", "jetson-orin-nano", "h100", "cpu")
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> list[Verdict]:
+    network = random_transformer(1, layers=2)
+    ledger = snngen.generate(network, [1, 2], 5).finish().ledger
+    judged = []
+    for name in NAMES:
+        placement = place(network, name) if name.startswith("loihi") else None
+        judged.append(judge(ledger, chips.by_name(name), "graded", placement, chips.by_name("jetson-orin-nano")))
+    return judged
+
+
+@pytest.fixture(scope="module")
+def breakdowns(verdicts: list[Verdict]) -> list[Breakdown]:
+    return [verdict.breakdown for verdict in verdicts]
+
+
+def test_rows_hold_every_term_and_its_total(breakdowns: list[Breakdown]) -> None:
+    rows = compare.energy_rows(breakdowns)
+    for breakdown in breakdowns:
+        for phase in breakdown.phases:
+            mine = [r for r in rows if (r["chip"], r["phase"]) == (breakdown.chip.name, phase.name)]
+            parts = {row["cause"]: row["value"] for row in mine if row["unit"] == "J/token"}
+            assert parts.pop("total") == pytest.approx(sum(parts.values()))
+    assert {row["chip"] for row in rows} == set(NAMES) - {"cpu"}  # no counters, no figure
+    assert all(row["source"] and row["low"] <= row["value"] <= row["high"] for row in rows)
+
+
+def test_csv_reads_back(breakdowns: list[Breakdown]) -> None:
+    rows = list(csv.DictReader(io.StringIO(compare.as_csv(breakdowns))))
+    assert [float(row["value"]) for row in rows] == [row["value"] for row in compare.energy_rows(breakdowns)]
+
+
+class Links(HTMLParser):
+    """Collects whatever a page would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.sources += [value or "" for key, value in attributes if key in ("src", "href")]
+
+
+def test_the_page_needs_nothing_else(breakdowns: list[Breakdown], verdicts: list[Verdict]) -> None:
+    page = compare.as_html("<title>", compare.plot_energy(breakdowns), breakdowns, verdicts)
+    links = Links()
+    links.feed(page)
+    assert links.sources
+    assert all(source.startswith("data:image/png;base64,") for source in links.sources)
+    assert "&lt;title&gt;" in page
+    for breakdown in breakdowns:
+        for part in breakdown.unpriced:
+            assert part.cause in page
+
+
+def test_the_picture_has_a_bar_per_priced_chip(breakdowns: list[Breakdown]) -> None:
+    figure = compare.plot_energy(breakdowns)
+    labels = [label.get_text().splitlines()[0] for label in figure.axes[0].get_yticklabels()]
+    assert labels[:2] == ["loihi2", "loihi1"]
+    assert set(labels) == set(NAMES) - {"cpu"}
+    assert compare.as_dict(breakdowns, [])["chips"][0]["chip"] == "loihi2"
