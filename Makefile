@@ -10,6 +10,10 @@ export NUMBA_CACHE_DIR ?= $(CACHE)
 # EXTRAS=test,parity asks for them (on Linux, PyPI's torch may bring several gigabytes of CUDA).
 EXTRAS ?= $(shell $(PYTHON) -c 'import sys; print("test,parity" if sys.version_info[:2] == (3, 11) else "test")')
 
+# Lava runs on Python 3.10 only: where there is one, its tests get an environment of their own; elsewhere they are skipped.
+PYTHON310 ?= $(firstword $(wildcard $(shell pyenv root 2>/dev/null)/versions/3.10.*/bin/python3.10) $(shell command -v python3.10))
+LAVA := $(if $(PYTHON310),$(VENV)/lava/.installed)
+
 .PHONY: demo test lint unit bench docs-pictures clean
 
 demo: $(VENV)/.installed $(CACHE)/.fresh
@@ -23,7 +27,7 @@ lint: $(VENV)/.tested
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: $(VENV)/.tested $(CACHE)/.fresh
+unit: $(VENV)/.tested $(LAVA) $(CACHE)/.fresh
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/.installed $(CACHE)/.fresh
@@ -42,6 +46,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 $(VENV)/.tested: $(VENV)/.installed
 	@echo "installing what the checks need ($(EXTRAS)) into $(VENV), once"
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@touch $@
+
+$(VENV)/lava/.installed: constraints-lava.txt | $(VENV)/.installed
+	@echo "installing Lava into $(VENV)/lava, once"
+	$(PYTHON310) -m venv $(VENV)/lava
+	$(VENV)/lava/bin/python -m pip --disable-pip-version-check install --quiet --requirement constraints-lava.txt
 	@touch $@
 
 # Numba does not see that a kernel which another file calls has changed: drop its cache when any has.

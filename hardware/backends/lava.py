@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import shutil
 import signal
 import subprocess
@@ -31,6 +30,7 @@ from snngen.integers import IntArray
 from snngen.network import Network
 from snngen.neurons.source import Source
 from snngen.reference import one_hot
+from snngen.store import save
 
 PYTHON = "SNNGEN_LAVA_PYTHON"
 INSTALL = f"python3.10 -m venv lava && lava/bin/pip install lava-nc numba h5py, then {PYTHON}=lava/bin/python"
@@ -198,7 +198,7 @@ def _run(
         return Graph(network, inputs, spiking).run(hardware)
     with tempfile.TemporaryDirectory(prefix="snngen-lava-") as name:
         folder, names = Path(name), list(network.order)
-        (folder / "network.pickle").write_bytes(pickle.dumps(network, protocol=4))
+        save(network, folder / "network.h5")
         with h5py.File(folder / "inputs.h5", "w") as file:
             for key, values in inputs.items():
                 file[str(names.index(key))] = values

@@ -4,6 +4,8 @@ Codes and potentials are int64. Matrix products run in float64, which CUDA has a
 exact: a network is refused when it is built unless the sum of magnitudes of every drive fits int32, so that every
 partial sum, in whatever order, is an integer below 2**31, and float64 holds all integers up to 2**53. Everything else
 (division, square root, shifts) is int64 arithmetic, the same on every device.
+
+The price: a weight and a remembered key or value take 8 bytes, where the settled engine takes one.
 """
 
 from __future__ import annotations

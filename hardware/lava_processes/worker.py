@@ -1,14 +1,13 @@
 """Build a network of Lava processes, run it, and read the codes: the part that needs a Python with Lava.
 
 `python -m snngen.hardware.lava_processes.worker FOLDER` is what `hardware/backends/lava.py` starts. FOLDER holds
-network.pickle, inputs.h5 and job.json; codes.h5 is written there, or error.json where snngen refuses.
+network.h5, inputs.h5 and job.json; codes.h5 is written there, or error.json where snngen refuses.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import pickle
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +34,7 @@ from snngen.hardware.lava_processes.processes import (
 from snngen.integers import INT32_MAX, IntArray
 from snngen.network import Network, Projection
 from snngen.neurons.integrate_and_fire import IntegrateAndFire
+from snngen.store import load
 from snngen.synapses.dense import Dense
 from snngen.synapses.one_to_one import OneToOne
 
@@ -159,7 +159,7 @@ def run_settings(hardware: bool) -> Any:
 def main(folder: Path) -> int:
     """Run the job of a folder."""
     job = json.loads((folder / "job.json").read_text())
-    network: Network = pickle.loads((folder / "network.pickle").read_bytes())
+    network = load(folder / "network.h5")
     names = list(network.order)
     try:
         with h5py.File(folder / "inputs.h5", "r") as given:

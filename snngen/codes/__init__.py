@@ -6,14 +6,13 @@ code delivers the same drive; codes differ in events, ticks and payload bits onl
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from snngen import folder
 from snngen.errors import UnsupportedError
 from snngen.integers import IntArray
 
@@ -101,7 +100,7 @@ def signed_bits(low: int, high: int) -> int:
 
 def kinds() -> list[str]:
     """Names of all codes, one per file of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return folder.names(__path__)
 
 
 def by_name(name: str) -> SpikeCode:
@@ -110,17 +109,10 @@ def by_name(name: str) -> SpikeCode:
     raises: UnsupportedError for an unknown code or parameter.
     """
     kind, _, parameter = name.partition(":")
-    if kind not in kinds():
-        raise UnsupportedError("code", repr(name), "one of " + ", ".join(kinds()))
-    module = importlib.import_module(f"{__name__}.{kind}")
-    (model,) = (
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, SpikeCode) and value.__module__ == module.__name__
-    )
+    code = folder.model(__name__, __path__, kind, SpikeCode)  # type: ignore[type-abstract]
     if not parameter:
-        return model()
+        return code()
     try:
-        return model(int(parameter))  # type: ignore[call-arg]
+        return code(int(parameter))  # type: ignore[call-arg]
     except (TypeError, ValueError) as error:
         raise UnsupportedError("code", repr(name), f"{kind}, or {kind}:N where it has ticks to choose") from error

@@ -6,12 +6,10 @@ A neuron is a frozen dataclass. Its `reference` is the specification in plain Nu
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from snngen.errors import FormatError
+from snngen import folder
 from snngen.integers import IntArray
 
 
@@ -68,17 +66,9 @@ class Neuron(ABC):
 
 def kinds() -> list[str]:
     """Names of all neuron models, one per file of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return folder.names(__path__)
 
 
 def by_kind(kind: str) -> type[Neuron]:
     """The neuron model that the file `kind` defines."""
-    if kind not in kinds():
-        raise FormatError("neuron", repr(kind), "one of " + ", ".join(kinds()))
-    module = importlib.import_module(f"{__name__}.{kind}")
-    (model,) = (
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Neuron) and value.__module__ == module.__name__
-    )
-    return model
+    return folder.model(__name__, __path__, kind, Neuron)  # type: ignore[type-abstract]

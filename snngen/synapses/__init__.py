@@ -5,14 +5,12 @@ Every synapse is linear in the codes that it carries, so every spike code delive
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import numpy as np
 
-from snngen.errors import FormatError
+from snngen import folder
 from snngen.integers import IntArray
 
 
@@ -91,17 +89,9 @@ def wide_matmul(codes: IntArray, weights: IntArray) -> IntArray:
 
 def kinds() -> list[str]:
     """Names of all synapse models, one per file of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return folder.names(__path__)
 
 
 def by_kind(kind: str) -> type[Synapse]:
     """The synapse model that the file `kind` defines."""
-    if kind not in kinds():
-        raise FormatError("synapse", repr(kind), "one of " + ", ".join(kinds()))
-    module = importlib.import_module(f"{__name__}.{kind}")
-    (model,) = (
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Synapse) and value.__module__ == module.__name__
-    )
-    return model
+    return folder.model(__name__, __path__, kind, Synapse)  # type: ignore[type-abstract]

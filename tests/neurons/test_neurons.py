@@ -9,7 +9,7 @@ import pytest
 
 from snngen import neurons, reference
 from snngen.engines.settled import SettledEngine
-from snngen.errors import FormatError, NetworkError
+from snngen.errors import NetworkError, UnsupportedError
 from snngen.network import Network, Population, Projection
 from snngen.neurons import Neuron
 from snngen.neurons.accumulator import Accumulator
@@ -133,5 +133,5 @@ def test_gate_refuses_codes_beyond_its_table() -> None:
 
 
 def test_unknown_kind_is_refused() -> None:
-    with pytest.raises(FormatError, match="threshold"):
+    with pytest.raises(UnsupportedError, match="threshold"):
         neurons.by_kind("perceptron")

@@ -7,7 +7,7 @@ import pytest
 from networks import dense
 
 from snngen import synapses
-from snngen.errors import FormatError, NetworkError
+from snngen.errors import NetworkError, UnsupportedError
 from snngen.synapses import Synapse, wide_matmul
 from snngen.synapses.dense import Dense
 from snngen.synapses.key_memory import KeyMemory
@@ -122,5 +122,5 @@ def test_bad_parameters_are_refused(build) -> None:
 
 
 def test_unknown_kind_is_refused() -> None:
-    with pytest.raises(FormatError, match="dense"):
+    with pytest.raises(UnsupportedError, match="dense"):
         synapses.by_kind("gap_junction")
