@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from snngen import reference
 from snngen.engines import Engine
 from snngen.engines.settled import SettledEngine
 from snngen.errors import MismatchError, PromptError
+from snngen.integers import IntArray
 from snngen.ledger import GENERATE, Ledger
 from snngen.network import Network
 
@@ -85,6 +86,39 @@ class Certificate:
             )
 
 
+class _Comparison:
+    """Compares token after token with the reference, and counts."""
+
+    def __init__(self, network: Network, tokens: Sequence[int]) -> None:
+        if not len(tokens):
+            raise PromptError("certificate", "no tokens", "at least one: nothing compared proves nothing")
+        self.network, self.tokens = network, tokens
+        self.expected = reference.run(network, tokens)
+        self.codes = self.mismatches = self.decided = 0
+        self.first: Mismatch | None = None
+
+    def add(self, token: int, codes: Callable[[str], IntArray], output: IntArray) -> None:
+        """Compare the codes of every population after one token, and the answer."""
+        for population in self.network.populations:
+            got, right = codes(population.name), self.expected[population.name][token]
+            self.codes += got.size
+            wrong = np.flatnonzero(got != right)
+            self.mismatches += wrong.size
+            if wrong.size and self.first is None:
+                neuron = int(wrong[0])
+                self.first = Mismatch(token, population.name, neuron, int(right[neuron]), int(got[neuron]))
+        self.decided += int(np.argmax(output) == np.argmax(self.expected[self.network.output][token]))
+
+    def certificate(self) -> Certificate:
+        network, count = self.network, len(self.tokens)
+        prompt = hashlib.sha256(np.asarray(self.tokens, dtype="<i8").tobytes()).hexdigest()
+        logits = count * network[network.output].size
+        return Certificate(
+            count, len(network.populations), self.codes, logits, self.mismatches, self.first, self.decided,
+            network.digest, prompt,
+        )  # fmt: skip
+
+
 def certify(
     network: Network,
     tokens: Sequence[int],
@@ -98,30 +132,26 @@ def certify(
     progress: is told (tokens done, tokens in all). ledger: receives what every token took, as generated ones.
     raises: PromptError for no tokens at all, or some that the network does not know.
     """
-    if not len(tokens):
-        raise PromptError("certificate", "no tokens", "at least one: nothing compared proves nothing")
+    comparison = _Comparison(network, tokens)
     engine = SettledEngine(network) if engine is None else engine
-    expected = reference.run(network, tokens)
     engine.reset()
-    codes = mismatches = decided = 0
-    first: Mismatch | None = None
     for index, token in enumerate(tokens):
         engine.step(int(token))
         if ledger is not None:
             ledger.record(GENERATE, *engine.counted(), engine.ticks)
-        for population in network.populations:
-            got, right = engine.codes(population.name), expected[population.name][index]
-            codes += got.size
-            wrong = np.flatnonzero(got != right)
-            mismatches += wrong.size
-            if wrong.size and first is None:
-                neuron = int(wrong[0])
-                first = Mismatch(index, population.name, neuron, int(right[neuron]), int(got[neuron]))
-        decided += int(np.argmax(engine.output) == np.argmax(expected[network.output][index]))
+        comparison.add(index, engine.codes, engine.output)
         if progress is not None:
             progress(index + 1, len(tokens))
-    prompt = hashlib.sha256(np.asarray(tokens, dtype="<i8").tobytes()).hexdigest()
-    logits = len(tokens) * network[network.output].size
-    return Certificate(
-        len(tokens), len(network.populations), codes, logits, mismatches, first, decided, network.digest, prompt
-    )
+    return comparison.certificate()
+
+
+def certify_codes(network: Network, tokens: Sequence[int], codes: Mapping[str, IntArray]) -> Certificate:
+    """Compare codes that another backend gave with the reference.
+
+    tokens: (n,) token numbers. codes: (n, size) integers by the name of every population.
+    raises: PromptError for no tokens at all.
+    """
+    comparison = _Comparison(network, tokens)
+    for index in range(len(tokens)):
+        comparison.add(index, lambda name, index=index: codes[name][index], codes[network.output][index])  # type: ignore[misc]
+    return comparison.certificate()

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import snngen
 from snngen import codes
 from snngen.aside import require_writable, write_text
-from snngen.certificate import Certificate
+from snngen.certificate import Certificate, certify_codes
 from snngen.engines import Engine
 from snngen.engines.settled import SettledEngine
 from snngen.engines.ticked import TickedEngine
@@ -251,19 +251,50 @@ def inspect(model: Model, json_path: Json = None) -> None:
 
 
 @app.command()
-def certify(model: Model, prompt: str, json_path: Json = None, quiet: Quiet = False) -> None:
-    """Compare the engine with the reference on a prompt: every code of every population, every logit."""
-
-    _require_writable(json_path)
+def certify(
+    model: Model,
+    prompt: str,
+    backend: Annotated[
+        str, typer.Option(help="what is compared: settled, ticked, torch (on a GPU where there is one) or lava")
+    ] = "settled",
+    json_path: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compare an engine or a backend with the reference on a prompt: every code of every population, every logit."""
     network = snngen.load(model)
     tokens = _tokens(network, prompt)
-    with _progress("certificate", quiet) as tell:
-        certificate = snngen.certify(network, tokens, progress=tell)
+    _require_writable(json_path)
+    if backend in ("settled", "ticked"):
+        engine: Engine = SettledEngine(network) if backend == "settled" else TickedEngine(network)
+        with _progress("certificate", quiet) as tell:
+            certificate = snngen.certify(network, tokens, engine, tell)
+    else:
+        certificate = certify_codes(network, tokens, _codes_of(backend, network, tokens))
     if json_path is not None:
-        _write_json(json_path, certificate.as_dict())
+        _write_json(json_path, {"backend": backend, **certificate.as_dict()})
     if not quiet and not _is_stdout(json_path):
         print(certificate)
     certificate.require()
+
+
+def _codes_of(backend: str, network: Network, tokens: list[int]) -> dict[str, Any]:
+    """(tokens, size) codes of every population, run by another library."""
+    if backend == "lava":
+        from snngen.hardware.backends.lava import run_lava
+
+        return run_lava(network, tokens)
+    if backend != "torch":
+        raise PromptError("--backend", repr(backend), "settled, ticked, torch or lava")
+    from snngen.hardware import backends
+
+    engine = backends.by_name("torch").TorchEngine(network)
+    print(engine.log, file=sys.stderr)
+    rows: dict[str, list[Any]] = {population.name: [] for population in network.populations}
+    for token in tokens:
+        engine.step([token])
+        for name, codes_so_far in rows.items():
+            codes_so_far.append(engine.codes(name)[0])
+    return rows
 
 
 @app.command()
