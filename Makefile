@@ -10,6 +10,10 @@ export NUMBA_CACHE_DIR ?= $(CACHE)
 # EXTRAS=test,parity asks for them (on Linux, PyPI's torch may bring several gigabytes of CUDA).
 EXTRAS ?= $(shell $(PYTHON) -c 'import sys; print("test,parity" if sys.version_info[:2] == (3, 11) else "test")')
 
+# Libraries that tests compare with and nothing depends on. Without their dependencies: norse asks for a torchvision that
+# it does not use and that does not load beside the CPU build of torch.
+PEERS := snntorch norse nirtorch sanafe
+
 # Lava runs on Python 3.10 only: where there is one, its tests get an environment of their own; elsewhere they are skipped.
 PYTHON310 ?= $(firstword $(wildcard $(shell pyenv root 2>/dev/null)/versions/3.10.*/bin/python3.10) $(shell command -v python3.10))
 LAVA := $(if $(PYTHON310),$(VENV)/lava/.installed)
@@ -46,6 +50,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 $(VENV)/.tested: $(VENV)/.installed
 	@echo "installing what the checks need ($(EXTRAS)) into $(VENV), once"
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	$(if $(findstring parity,$(EXTRAS)),$(PIP) install --quiet --constraint constraints.txt --no-deps $(PEERS))
 	@touch $@
 
 $(VENV)/lava/.installed: constraints-lava.txt | $(VENV)/.installed

@@ -323,6 +323,33 @@ def perplexity(
         print(f"{nats:.4f} nats per token, perplexity {math.exp(nats):.4f}, over {len(tokens):,} tokens")
 
 
+@app.command()
+def batch(
+    model: Model,
+    prompts: Annotated[Path, typer.Argument(help="a text file with one prompt per line")],
+    tokens: Annotated[int, typer.Option(help="how many to generate for each, at most", min=1)] = 100,
+    temperature: Annotated[float, typer.Option(help="0 takes the most likely token")] = 0.8,
+    seed: Annotated[int, typer.Option(help="of the random numbers")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    json_path: Json = None,
+) -> None:
+    """Generate for many prompts at once with torch, on a GPU where there is one; each text is what generate gives."""
+    from snngen.hardware import backends
+    from snngen.sampling import Sampling
+
+    network = snngen.load(model)
+    lines = [line for line in _read_text(prompts).splitlines() if line]
+    _require_writable(json_path)
+    sampling = Sampling(temperature, seed=seed)
+    done = backends.by_name("torch").generate_batch(network, lines, tokens, sampling, device)
+    print(f"{done.log}; {done.rate:,.0f} tokens/s", file=sys.stderr)
+    if json_path is not None:
+        result = {"device": str(done.device), "log": done.log, "texts": done.texts, "tokens": done.tokens}
+        _write_json(json_path, {**result, "stopped": done.stopped, "tokens_per_second": done.rate})
+    if not _is_stdout(json_path):
+        print("\n---\n".join(done.texts))
+
+
 @app.command("codes")
 def show_codes(
     model: Model,
@@ -454,10 +481,27 @@ def compare(
     if page is not None:
         title = f"Energy per token: {len(generation.generated)} tokens, {code} code"
         write_text(page, compare.as_html(title, figure, breakdowns, verdicts))
+    measured = _measured(network, generation.prompt, tokens) if "cpu" in names.split(",") else None
     if json_path is not None:
-        _write_json(json_path, compare.as_dict(breakdowns, verdicts))
+        _write_json(json_path, compare.as_dict(breakdowns, verdicts) | {"measured on this machine": measured})
     if not quiet and not _is_stdout(json_path):
         print_comparison(_console(), breakdowns, verdicts, markdown)
+        if measured is not None:
+            print(f"measured on this machine: {measured}")
+
+
+def _measured(network: Network, prompt: list[int], tokens: int) -> str:
+    """Joules per generated token of the settled engine on this machine, by its counters, or why there are none."""
+    from snngen.errors import UnsupportedError
+    from snngen.generation import generate as run
+    from snngen.hardware.measure import measure
+
+    engine = SettledEngine(network)
+    try:
+        measurement = measure(lambda: len(run(network, prompt, tokens, when_full="slide", engine=engine).generated))
+    except UnsupportedError as error:
+        return f"nothing ({error})"
+    return f"{measurement.energy} ({measurement.energy.source})"
 
 
 def _judged(generation: Generation, chip: Chip, code: str, rival: Chip) -> Verdict:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from test_cli import SHIPPED, refused, run
 
+import snngen
+
 
 def test_compare_writes_picture_page_csv_and_json(tmp_path: Path) -> None:
     files = {name: tmp_path / name for name in ("a.png", "a.html", "a.csv", "a.json")}
@@ -52,3 +54,35 @@ def test_validate_shows_every_case_inside_its_band() -> None:
 @pytest.mark.parametrize("option", ["--out", "--html", "--csv", "--json"])
 def test_unwritable_outputs_are_refused_before_the_work(option: str) -> None:
     refused(run("compare", "ROMEO:", "--tokens", 3, option, "/absent/file"), "/absent/file")
+
+
+def test_batch_says_what_generate_says_and_where_it_ran(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is in the extra `parity`")
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("ROMEO:\nTo be, or\n")
+    result = run("batch", SHIPPED, prompts, "--tokens", 5, "--seed", 2, "--device", "cpu", "--json", "-").json
+    for prompt, tokens in zip(("ROMEO:", "To be, or"), result["tokens"], strict=True):
+        assert tokens == snngen.generate(snngen.load(), prompt, 5, temperature=0.8, seed=2).tokens
+    told = run("batch", SHIPPED, prompts, "--tokens", 2, "--device", "auto")
+    assert "device auto: " in told.err
+    refused(run("batch", SHIPPED, tmp_path / "absent.txt"), "absent.txt")
+    refused(run("batch", SHIPPED, prompts, "--device", "abacus"), "abacus")
+
+
+@pytest.mark.parametrize("backend", ["ticked", "torch", "lava"])
+def test_backends_are_certified_from_the_command_line(backend: str) -> None:
+    if backend == "torch":
+        pytest.importorskip("torch", reason="torch is in the extra `parity`")
+    if backend == "lava":
+        from snngen.hardware.backends.lava import find_python
+
+        try:
+            find_python()
+        except snngen.UnsupportedError as error:
+            pytest.skip(str(error))
+    result = run("certify", SHIPPED, "RO", "--backend", backend, "--json", "-").json
+    assert (result["backend"], result["clean"], result["tokens"], result["populations"]) == (backend, True, 2, 88)
+
+
+def test_an_unknown_backend_is_refused() -> None:
+    refused(run("certify", SHIPPED, "RO", "--backend", "abacus"), "abacus")

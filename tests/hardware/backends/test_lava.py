@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from snngen.network import Network, Population, Projection
 from snngen.neurons.accumulator import Accumulator
 from snngen.neurons.integrate_and_fire import IntegrateAndFire
 from snngen.neurons.source import Source
+from snngen.neurons.threshold import Threshold
 from snngen.synapses.dense import Dense
 from snngen.synapses.one_to_one import OneToOne
 
@@ -56,6 +58,39 @@ def test_feed_forward_networks_equal_the_reference(lava_python: str, low: int, h
 def test_transformers_with_every_kind_of_population_equal_the_reference(lava_python: str, seed: int) -> None:
     network = random_transformer(seed, heads=2, groups=seed)
     check_equal(network, [3, 1, 4, 1, 5, 9, 2, 6, 5], lava_python)  # as many as the context holds
+
+
+def mnist_decoder(path: Path) -> tuple[Network, Callable[[np.ndarray], np.ndarray]]:
+    """The decoder of the shared MNIST VAE (20 -> 400 ReLU -> 784) in 8-bit integers, and the same in float."""
+    torch = pytest.importorskip("torch", reason="torch reads the checkpoint; it is in the extra `parity`")
+    state = {name: value.numpy() for name, value in torch.load(path, weights_only=True).items()}
+    latents = np.random.default_rng(0).normal(size=(256, 20))
+
+    def decode(z: np.ndarray) -> np.ndarray:
+        return np.maximum(0, z @ state["fc3.weight"].T + state["fc3.bias"]) @ state["fc4.weight"].T + state["fc4.bias"]
+
+    hidden = np.maximum(0, latents @ state["fc3.weight"].T + state["fc3.bias"])
+    scales = [np.full(20, 4 / 127), hidden.max(axis=0) / 127 + 1e-9, np.abs(decode(latents)).max(axis=0) / 127]
+    populations, projections = [Population("latent", Source(20, -127, 127), scales[0])], []
+    for layer, (name, low) in enumerate((("fc3", 0), ("fc4", -127))):
+        folded = state[f"{name}.weight"] * scales[layer]
+        theta = np.maximum(1, np.floor(scales[layer + 1] * 127 / (np.abs(folded).max(axis=1) + 1e-9)))
+        unit = scales[layer + 1] / theta
+        matrix = np.clip(np.rint(folded / unit[:, None]), -127, 127).astype(np.int8)
+        bias = np.rint(state[f"{name}.bias"] / unit).astype(np.int32)
+        populations.append(Population(name, Threshold(theta.astype(np.int32), bias, low, 127), scales[layer + 1]))
+        link = Dense(np.ascontiguousarray(matrix.T), np.ones(len(theta), dtype=np.int32))
+        projections.append(Projection(populations[-2].name, name, link))
+    return Network(tuple(populations), tuple(projections)), decode
+
+
+def test_the_mnist_decoder_draws_the_same_digits(lava_python: str, shared: Path) -> None:
+    network, decode = mnist_decoder(shared / "models" / "mnist" / "vae_epoch_25.pth")
+    codes = np.clip(np.rint(np.random.default_rng(1).normal(size=(4, 20)) * 127 / 4), -127, 127).astype(np.int64)
+    check_equal(network, {"latent": codes}, lava_python)
+    pixels = 1 / (1 + np.exp(-reference.run(network, {"latent": codes})["fc4"] * network["fc4"].scale))
+    real = 1 / (1 + np.exp(-decode(codes * network["latent"].scale)))
+    assert 10 * np.log10(1 / np.mean((pixels - real) ** 2)) > 30  # dB: it is the decoder, not just any network
 
 
 def test_extreme_weights_and_unconnected_parts_equal_the_reference(lava_python: str) -> None:
