@@ -76,7 +76,11 @@ class Ledger:
         return self._select(self._projections, len(self.network.projections), phase)[:, :, column]
 
     def events(self, code: str | None = None, phase: str | None = None) -> IntArray:
-        """(tokens, populations): events sent under a code."""
+        """(tokens, populations): events sent under a code.
+
+        In prefill the settled engine leaves out what nobody reads. Under `delta`, whose targets keep their drive,
+        nothing may be left out, so a prompt sent that way tick by tick takes more than is counted here.
+        """
         code = self.known(code)
         events = self.populations(COLUMN.get(code, settled.GRADED), phase)
         if code == "delta" and self.code is None:  # codes that meet changing weights are sent in full

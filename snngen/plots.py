@@ -62,7 +62,7 @@ def draw_raster(axes: Axes, trace: Trace, token: int, events: IntArray) -> None:
     every = max(1, len(trace.names) // 30)
     axes.set_yticks(np.arange(0, len(trace.names), every) + 0.5, trace.names[::every], fontsize=6)
     axes.invert_yaxis()
-    share = "" if len(shown) == len(events) else f", every {len(events) / len(shown):.0f}th drawn"
+    share = "" if len(shown) == len(events) else f", {100 * len(shown) / len(events):.0f} % of them drawn"
     axes.set(xlabel="tick", title=f"raster of token {token}: {len(events):,} events{share}")
     axes.legend(loc="lower left", markerscale=10, fontsize=7, framealpha=0.9)
 
