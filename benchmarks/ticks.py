@@ -4,7 +4,7 @@
 
 - integrate-and-fire: 1024-4096-1024 neurons (int8 weights in -127..127, thresholds 1600 and 4000, reset by
   subtraction), 32 ticks of random input, in ms for the whole run; back to back, and with a pause of 50 ms before each
-  run, as the peers were measured that `docs/codes.md` names. The spike counts are checked against plain NumPy.
+  run, so that clock and caches are colder. The spike counts are checked against plain NumPy.
 - activity: ticks of a 4096-1024 layer of which 0.1 % to 50 % of the inputs fire, in us per tick and ns per event,
   inside a network with ten times as many neurons that stay silent. The cost follows the events.
 """

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from snngen.hardware.price import Breakdown
 from snngen.hardware.verdict import Verdict
-from snngen.ledger import GENERATE, PREFILL
+from snngen.ledger import GENERATE
 
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++", "oo", "--")
 GREYS = ("#ffffff", "#d0d0d0", "#a8a8a8", "#808080", "#606060", "#404040", "#282828", "#101010")
@@ -174,5 +174,4 @@ def as_dict(breakdowns: Sequence[Breakdown], verdicts: Sequence[Verdict]) -> dic
     return {
         "chips": [breakdown.as_dict() for breakdown in breakdowns],
         "verdicts": [verdict.as_dict() for verdict in verdicts],
-        "phases": [PREFILL, GENERATE],
     }

@@ -13,6 +13,7 @@ from snngen.hardware.quantity import PriceError
 from snngen.integers import FloatArray
 from snngen.ledger import PREFILL, Ledger
 from snngen.network import Network
+from snngen.synapses.rotary import Rotary
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +87,11 @@ def dense(ledger: Ledger, phase: str) -> Work:
     updates = ledger.neuron_updates(phase)
     sizes = np.array([population.size for population in network.populations])
     shares = np.minimum(updates / sizes, 1.0)
-    counts, stored = (
-        np.array([getattr(projection.synapse, name) for projection in network.projections], dtype=np.float64)
-        for name in ("count", "weight_bytes")
+    counts = np.array([projection.synapse.count for projection in network.projections], dtype=np.float64)
+    # of a rotary table, a token reads the entries of its position, two bytes each, as the run does
+    stored = np.array(
+        [2 * p.synapse.count if isinstance(p.synapse, Rotary) else p.synapse.weight_bytes for p in network.projections],
+        dtype=np.float64,
     )
     order = network.order
     ends = [(order[projection.source], order[projection.target]) for projection in network.projections]

@@ -333,7 +333,10 @@ def batch(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     json_path: Json = None,
 ) -> None:
-    """Generate for many prompts at once with torch, on a GPU where there is one; each text is what generate gives."""
+    """Generate for many prompts at once with torch, on a GPU where there is one.
+
+    Each text is what `generate --when-full stop` gives for its prompt.
+    """
     from snngen.hardware import backends
     from snngen.sampling import Sampling
 
@@ -487,18 +490,20 @@ def compare(
     if not quiet and not _is_stdout(json_path):
         print_comparison(_console(), breakdowns, verdicts, markdown)
         if measured is not None:
-            print(f"measured on this machine: {measured}")
+            print(f"measured on this machine, per token run: {measured}")
 
 
 def _measured(network: Network, prompt: list[int], tokens: int) -> str:
-    """Joules per generated token of the settled engine on this machine, by its counters, or why there are none."""
+    """Joules per token run, of prompt and text together, on this machine by its counters, or why there are none."""
     from snngen.errors import UnsupportedError
     from snngen.generation import generate as run
     from snngen.hardware.measure import measure
 
     engine = SettledEngine(network)
     try:
-        measurement = measure(lambda: len(run(network, prompt, tokens, when_full="slide", engine=engine).generated))
+        measurement = measure(
+            lambda: len(run(network, prompt, tokens, when_full="slide", engine=engine).finish().ledger)
+        )
     except UnsupportedError as error:
         return f"nothing ({error})"
     return f"{measurement.energy} ({measurement.energy.source})"
@@ -525,7 +530,7 @@ def show_placement(
     """Place a network on the cores of a chip, or plan a model by its shapes: chips, cores, limits, board."""
     from snngen.hardware.placement import place
     from snngen.hardware.placement_plot import plot_placement
-    from snngen.hardware.shapes import plan
+    from snngen.hardware.shapes import Plan, plan
     from snngen.plots import save
     from snngen.summary import print_rows
 
@@ -545,6 +550,11 @@ def show_placement(
         for key, value in placed.as_dict().items():
             if isinstance(value, int | float | str | None):
                 print(f"{key.replace('_', ' ')}: {value}")
+        if isinstance(placed, Plan):
+            print(f"static power: {placed.static}")
+            print(f"energy: at least {placed.energy}")
+            print(f"time: at least {placed.time}")
+            print("without a price: " + ", ".join(placed.unpriced))
 
 
 @app.command("validate")

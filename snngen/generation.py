@@ -10,7 +10,7 @@ import numpy as np
 
 from snngen.engines import Engine
 from snngen.engines.settled import SettledEngine
-from snngen.errors import CapacityError, PromptError
+from snngen.errors import CapacityError, PromptError, SnngenError
 from snngen.ledger import GENERATE, PREFILL, Ledger
 from snngen.network import Network
 from snngen.sampling import Sampling
@@ -52,21 +52,33 @@ class Generation:
         self.slides = 0
         self.prefill_seconds = self.generate_seconds = 0.0
         self._generated: list[int] = []
+        self._error: SnngenError | None = None
+        self._run_of_engine = -1
         self._limit, self._sampling, self._streamer = limit, sampling, streamer
         self._when_full, self.engine = when_full, engine
         self._steps = self._run()
 
     def __iter__(self) -> Iterator[int]:
-        yield from list(self._generated)
-        # Not `yield from`: a reader that stops early would end the run itself.
-        for token in self._steps:  # noqa: UP028
-            yield token
+        at = 0
+        while at < len(self._generated) or self._step():
+            yield self._generated[at]
+            at += 1
 
     def finish(self) -> Generation:
         """Run to the end."""
-        for _ in self._steps:
+        while self._step():
             pass
         return self
+
+    def _step(self) -> bool:
+        """Generate one more token, if there is one; an error that ended the run comes again."""
+        if self._error is not None:
+            raise self._error
+        try:
+            return next(self._steps, None) is not None
+        except SnngenError as error:
+            self._error = error
+            raise
 
     @property
     def generated(self) -> list[int]:
@@ -98,6 +110,7 @@ class Generation:
         self.engine.warm()
         started = time.perf_counter()
         self.engine.reset()
+        self._run_of_engine = self.engine.runs
         for index, token in enumerate(tokens):
             self.engine.step(token, read=index == len(tokens) - 1)
             self.ledger.record(PREFILL, *self.engine.counted(), self.engine.ticks)
@@ -130,6 +143,8 @@ class Generation:
                 self._streamer.end()
 
     def _advance(self, token: int) -> None:
+        if self.engine.runs != self._run_of_engine:
+            raise PromptError("engine", "an engine that ran something else meanwhile", "one engine per generation")
         context = self.network.context
         if context is not None and self.engine.position >= context:
             self.slides += 1

@@ -11,7 +11,7 @@ from snngen.errors import PromptError
 from snngen.integers import IntArray
 from snngen.powers import TABLE_BITS, power_table
 
-WEIGHT_BITS = 40  # of the most likely token; 2**15 tokens' weights still add up in int64
+WEIGHT_BITS = 40  # of the most likely token; 2**22 tokens' weights still add up in int64
 LOG2_E = 1.4426950408889634
 
 
@@ -32,8 +32,8 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise PromptError("temperature", str(self.temperature), "a finite number >= 0")
+        if not (self.temperature == 0 or (math.isfinite(self.temperature) and self.temperature >= 1e-6)):
+            raise PromptError("temperature", str(self.temperature), "0, or a finite number from 1e-6 on")
         if self.top_k < 0:
             raise PromptError("top_k", str(self.top_k), "0 (all) or more")
         if not 0 < self.top_p <= 1:

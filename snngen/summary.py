@@ -39,11 +39,15 @@ def print_generation(
         console.print(f"the context was full {generation.slides} times and began anew with its newest half")
     engine = generation.engine
     if isinstance(engine, TickedEngine) and engine.stop_when_safe:
-        console.print(f"{engine.safe_stops} tokens ended before all was quiet, their answer being safe")
+        share = f"{engine.safe_stops} of {engine.position} tokens since the last reset"
+        console.print(f"{share} ended before all was quiet, their answer being safe; `snngen anytime` shows how early")
     if not engine.exact:
         console.print("this run was told to lose something; the certificate counts what")
     if certificate is not None:
         console.print(f"certificate: {certificate}", markup=False, soft_wrap=True)
+        rest = len(generation.tokens) - certificate.tokens
+        if rest:
+            console.print(f"not compared: {rest} tokens beyond the first context")
 
 
 def describe_generation(

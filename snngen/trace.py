@@ -4,7 +4,7 @@ Layout, version 1:
     /             format, version, network (digest), code, schedule
     /populations  name, size, stage, wide, when_changed of each population, in order
     /events       (events, 5) int32: token, tick, population, neuron, payload, in the order in which they were fired
-    /tokens       (tokens, 3) int64: token number, ticks that it took, number of its first event
+    /tokens       (tokens, 4) int64: token number, ticks that it took, number of its first event, 1 after a reset
     /counts       (tokens, populations) int64: events
     /fired        (tokens, populations) int64: neurons that fired at least once
 """
@@ -57,11 +57,11 @@ class TraceWriter:
         group["when_changed"] = np.array([network.sent_when_changed(p.name) for p in network.populations])
         count = len(network.populations)
         self._events = self._table("events", 5, "i4", CHUNK)
-        self._tokens = self._table("tokens", 3, "i8", 1024)
+        self._tokens = self._table("tokens", 4, "i8", 1024)
         self._counts, self._fired = (self._table(name, count, "i8", 64) for name in ("counts", "fired"))
         self._first = np.cumsum([0, *(population.size for population in network.populations)])
         self._seen = np.zeros(int(self._first[-1]), dtype=bool)
-        self._begin, self._count = 0, np.zeros(count, dtype=np.int64)
+        self._begin, self._fresh, self._count = 0, True, np.zeros(count, dtype=np.int64)
         return self
 
     def _table(self, name: str, width: int, dtype: str, rows: int) -> Any:
@@ -84,11 +84,15 @@ class TraceWriter:
 
     def token(self, number: int, ticks: int) -> None:
         """Close a token: what is recorded from now on belongs to the next."""
-        _append(self._tokens, np.array([[number, ticks, self._begin]]))
+        _append(self._tokens, np.array([[number, ticks, self._begin, self._fresh]]))
         _append(self._counts, self._count[None])
         _append(self._fired, np.add.reduceat(self._seen.astype(np.int64), self._first[:-1])[None])
         self._now, self._begin = self._now + 1, self._begin + int(self._count.sum())
-        self._seen[:], self._count[:] = False, 0
+        self._seen[:], self._count[:], self._fresh = False, 0, False
+
+    def reset(self) -> None:
+        """All tokens are forgotten: the next one starts afresh."""
+        self._fresh = True
 
 
 def _append(dataset: Any, rows: IntArray) -> None:
@@ -103,8 +107,8 @@ class Trace:
 
     path: the file. network: digest. code, schedule: how it was run. names, sizes, stages, wide: of the populations, and
     when_changed: True where `delta` sends changes only.
-    tokens: (tokens, 3) int64 of number, ticks, first event. counts, fired: (tokens, populations) int64 of events, and
-    of neurons that fired.
+    tokens: (tokens, 4) int64 of number, ticks, first event, reset. counts, fired: (tokens, populations) int64 of events
+    and neurons that fired.
     """
 
     path: Path
@@ -131,12 +135,12 @@ class Trace:
         return events
 
     def codes(self) -> Iterator[IntArray]:
-        """(neurons,) codes and potentials after each token, population by population: what the payloads add up to."""
+        """(neurons,) codes and potentials after each token, one population after the other: sums of payloads."""
         first = np.concatenate(([0], np.cumsum(self.sizes)))
         kept = self.when_changed.repeat(self.sizes) & (self.code == "delta")
         sums = np.zeros(int(first[-1]), dtype=np.int64)
         for token in range(len(self.tokens)):
-            sums[~kept] = 0
+            sums[slice(None) if self.tokens[token, 3] else ~kept] = 0
             events = self.events(token)
             np.add.at(sums, first[events[:, POPULATION]] + events[:, NEURON], events[:, PAYLOAD])
             yield sums.copy()
@@ -146,7 +150,8 @@ class Trace:
         wide, when_changed = self.wide.repeat(self.sizes), self.when_changed.repeat(self.sizes)
         counts: dict[str, list[int]] = {name: [] for name in ("graded", "delta", "bitwise", "ttfs", "unary")}
         before: IntArray = np.zeros(wide.size, dtype=np.int64)
-        for codes in self.codes():
+        for token, codes in enumerate(self.codes()):
+            before = before if not self.tokens[token, 3] else np.zeros_like(before)
             active = codes != 0
             counts["graded"].append(int(np.count_nonzero(active)))
             counts["ttfs"].append(int(np.count_nonzero(active)))

@@ -323,7 +323,7 @@ def test_certify_compares_on_the_users_prompt(converted: Converted) -> None:
     shown = run("certify", converted.path, "Once upon a time")
     assert (shown.status, shown.out) == (0, f"{expected}\n")
     told = run("certify", converted.path, "Once upon a time", "--json", "-")
-    assert told.json == expected.as_dict()  # and nothing else on standard output
+    assert told.json == {"backend": "settled", **expected.as_dict()}  # and nothing else on standard output
     assert run("certify", converted.path, "Once upon a time", "--quiet").out == ""
 
 

@@ -61,6 +61,25 @@ def test_same_seed_same_tokens() -> None:
     assert runs[0] == runs[1] != runs[2]
 
 
+def test_an_engine_that_ran_something_else_meanwhile_is_noticed() -> None:
+    network = random_transformer(3)
+    engine = SettledEngine(network)
+    first = snngen.generate(network, [1], 6, engine=engine)
+    assert next(iter(first)) == first._generated[0]
+    assert len(snngen.generate(network, [2], 3, engine=engine).generated) == 3
+    for _ in range(2):  # and the error comes again, not half a text
+        with pytest.raises(PromptError, match="one engine per generation"):
+            first.finish()
+
+
+def test_two_readers_each_get_every_token() -> None:
+    run = snngen.generate(random_transformer(3), [1, 2], 5)
+    left, right = iter(run), iter(run)
+    assert [token for pair in zip(left, right, strict=True) for token in pair] == [
+        t for t in run.generated for _ in "ab"
+    ]
+
+
 def test_stops_when_the_context_is_full() -> None:
     run = snngen.generate(random_transformer(3, context=5), [1, 2, 3], 50).finish()
     assert run.stopped == "context"

@@ -48,6 +48,18 @@ def test_a_trace_holds_every_event(name: str, schedule: str, tmp_path: Path) -> 
     assert np.stack(list(trace.codes())).tolist() == whole.tolist()
 
 
+def test_a_reset_is_remembered(tmp_path: Path) -> None:
+    network = random_transformer(1)
+    with TraceWriter(tmp_path / "run.h5", network, "delta", "layered") as writer:
+        engine = TickedEngine(network, codes.by_name("delta"), recorder=writer)
+        for token in (1, 5):
+            engine.step(token)
+        engine.reset()
+        engine.step(1)
+    first, _, again = read_trace(tmp_path / "run.h5").codes()
+    assert again.tolist() == first.tolist()
+
+
 @pytest.mark.parametrize("name", ["delta", "unary"])
 def test_events_under_every_code_are_those_of_the_ledger(name: str, tmp_path: Path) -> None:
     network = random_transformer(1)

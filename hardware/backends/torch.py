@@ -159,8 +159,12 @@ class TorchEngine:
             raise PromptError("tokens", f"shape {given.shape} of {given.dtype}", f"({self.batch},) integers")
         if len(network.sources) != 1 or not 0 <= given.min() <= given.max() < network.vocabulary:
             raise PromptError("tokens", f"{given.tolist()}", f"0..{network.vocabulary - 1} of the only source")
-        self._tokens = torch.tensor(given.astype(np.int64), device=self.device)
-        self._codes[network.sources[0].name] = self._tokens
+        name, chosen = network.sources[0].name, torch.tensor(given.astype(np.int64), device=self.device)
+        self._codes[name] = self._tokens = chosen
+        reading = [p for p in network.projections if name in (p.source, p.writer)]
+        if any(p.writer == name or not isinstance(p.synapse, Dense) for p in reading):
+            self._tokens = None  # only a matrix can be looked up by the token's number
+            self._codes[name] = torch.nn.functional.one_hot(chosen, network.vocabulary)
 
     def _take_codes(self, codes: Mapping[str, IntArray]) -> None:
         self._tokens = None

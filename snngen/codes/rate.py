@@ -11,9 +11,10 @@ from snngen.kernels import ticked
 
 @dataclass(frozen=True)
 class Rate(SpikeCode):
-    """a -> n = (abs(a) + step // 2) // step spikes of payload sign(a) * step, step = ceil(max abs(code) / T).
+    """a -> n = min((abs(a) + step // 2) // step, bound // step) spikes of payload sign(a) * step.
 
-    What the events add up to differs from `a` by at most step // 2. window: T, in ticks.
+    step = ceil(max abs(code) / T); bound is the end of the range on the side of `a`, which the sum never passes. It
+    differs from `a` by at most step // 2, or by bound mod step at the ends. window: T, in ticks.
     """
 
     window: int = 16
@@ -33,11 +34,11 @@ class Rate(SpikeCode):
         return -(-max(abs(low), abs(high)) // self.window)
 
     def error_bound(self, low: int, high: int) -> int:
-        return self.step(low, high) // 2
+        step = self.step(low, high)
+        return max(step // 2, high % step, -low % step)
 
     def ticks(self, low: int, high: int) -> int:
-        step = self.step(low, high)
-        return (max(abs(low), abs(high)) + step // 2) // step
+        return max(abs(low), abs(high)) // self.step(low, high)
 
     def events(self, low: int, high: int) -> int:
         return self.ticks(low, high)
@@ -47,5 +48,6 @@ class Rate(SpikeCode):
 
     def payloads(self, value: int, low: int, high: int) -> list[tuple[int, int]]:
         step = self.step(low, high)
-        sign, count = 1 if value > 0 else -1, (abs(value) + step // 2) // step
+        sign, bound = (1, high) if value > 0 else (-1, -low)
+        count = min((abs(value) + step // 2) // step, bound // step)
         return [(tick, sign * step) for tick in range(count)]

@@ -15,14 +15,15 @@ from snngen.network import Network
 class Engine(Protocol):
     """What generation, certificate and likelihood need of an engine.
 
-    network: what it runs. position: tokens run since the last reset. ticks: that the last token took, 0 where no
-    spikes were sent. spikes: name of the code whose spikes are really sent, or None for settled codes.
+    network: what it runs. position: tokens run since the last reset. runs: resets so far. ticks: that the last token
+    took, 0 where no spikes were sent. spikes: name of the code whose spikes are really sent, or None for settled codes.
     exact: False where the engine was told to lose something.
     """
 
     network: Network
     position: int
     ticks: int
+    runs: int
 
     @property
     def spikes(self) -> str | None: ...

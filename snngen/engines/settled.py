@@ -46,7 +46,8 @@ class SettledEngine:
         self.program = np.array(rows, dtype=np.int64)
         self._prefill = self.program[self._feeds_memory()]
         self.counts = np.zeros((len(rows), kernel.COUNTERS), dtype=np.int64)
-        self.position = self.ticks = 0
+        self.position = self.ticks = self.runs = 0
+        self._took_codes = False
 
     @property
     def spikes(self) -> None:
@@ -67,6 +68,8 @@ class SettledEngine:
         self.neurons[:] = 0
         self.drives[:] = 0
         self.position = 0
+        self._took_codes = False
+        self.runs += 1
 
     def step(self, token: int | None = None, codes: Mapping[str, IntArray] | None = None, read: bool = True) -> None:
         """Run one token.
@@ -79,12 +82,16 @@ class SettledEngine:
         """
         if token is not None:
             check_token(self.network, token, self.position)
+            if self._took_codes:  # the kernel takes back one event only: this token is presented as codes, too
+                self.codes(self.network.sources[0].name)[:] = 0
+                self.codes(self.network.sources[0].name)[token] = 1
         else:
             check_room(self.network, self.position)
             for name, values in check_codes(self.network, codes or {}).items():
                 self.codes(name)[:] = values
         program = self.program if read or not len(self._prefill) else self._prefill
-        self._call(program, -1 if token is None else token)
+        self._call(program, -1 if token is None or self._took_codes else token)
+        self._took_codes = token is None
         self.position += 1
 
     def codes(self, name: str) -> npt.NDArray[np.int32]:

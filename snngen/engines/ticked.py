@@ -37,6 +37,9 @@ class Recorder(Protocol):
     def token(self, number: int, ticks: int) -> None:
         """The token under way is done; -1 stands for codes from outside."""
 
+    def reset(self) -> None:
+        """All tokens are forgotten: the next one is the first."""
+
 
 @dataclass(frozen=True)
 class Readout:
@@ -88,8 +91,7 @@ class TickedEngine:
         self._check()
         self._layout = Layout(network)
         self.tables = self._tables(shuffle)
-        self._wanted_now = np.ones(len(network.populations), dtype=bool)
-        self.position = self.ticks = 0
+        self.position = self.ticks = self.runs = 0
         self._status = kernel.QUIET
 
     @property
@@ -220,6 +222,9 @@ class TickedEngine:
         for array in (tables.neurons, tables.drives, tables.sums, tables.memory):
             array[:] = 0
         self.position = 0
+        self.runs += 1
+        if self._recorder is not None:
+            self._recorder.reset()
 
     def step(self, token: int | None = None, codes: Mapping[str, IntArray] | None = None, read: bool = True) -> None:
         """Run one token until all is quiet, or until `max_ticks`.
@@ -373,10 +378,19 @@ class TickedEngine:
             or (given[:, 2] >= room[given[:, 1]]).any()
         ):
             raise PromptError("events", "a population or neuron that is no source", f"sources of {room} neurons")
+        if len(np.unique(given[:, :3], axis=0)) < len(given) or (len(given) and given[0, 0] < 0):
+            raise PromptError("events", "a neuron twice in a tick, or a tick below 0", "one event per neuron and tick")
+        for source in self.network.sources:
+            payloads = given[given[:, 1] == self.network.order[source.name], 3]
+            low, high = source.neuron.range
+            if payloads.size and not low <= payloads.min() <= payloads.max() <= high:
+                raise PromptError(source.name, f"payloads {payloads.min()}..{payloads.max()}", f"{low}..{high}")
         self.reset()
         self._clear(read=True)
         self.tables = self.tables._replace(inputs=given)
+        self._token = -1
         self.advance(ticks)
+        self.finish()
 
     @property
     def quiet(self) -> bool:

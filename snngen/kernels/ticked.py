@@ -37,8 +37,8 @@ CHANNEL_COLUMNS = 18
 SENT, WANTED, WAITING, EVENT, PAYLOAD = range(5)
 
 # Places in `clock`
-TICK, POSITION, LAYERED, NOW_STAGE, STAGE_END, INPUT, TRACED, SHUFFLE, LAST_EVENT = range(9)
-CLOCK = 9
+TICK, POSITION, LAYERED, NOW_STAGE, STAGE_END, INPUT, TRACED, SHUFFLE = range(8)
+CLOCK = 8
 
 QUIET, TICK_LIMIT, TRACE_FULL = range(3)
 NEVER = 2**62
@@ -47,7 +47,7 @@ NEVER = 2**62
 class Tables(NamedTuple):
     """All arrays of a network in the ticked engine.
 
-    populations (p, 20), channels (c, 18), clock (9,) int64: see the columns above.
+    populations (p, 20), channels (c, 18), clock (8,) int64: see the columns above.
     neurons (5, n) int32: SENT so far, WANTED code, indices WAITING to fire, and the EVENTs and PAYLOADs of this tick.
     drives (d,) int32, sums (s,) int32: drive, and what queries and probabilities have delivered so far.
     ring (2, r) int32, queued (q,) int64: events on their way, one slot for each tick of a channel's delay.
@@ -73,12 +73,14 @@ class Tables(NamedTuple):
 
 
 @njit(cache=True)
-def rounded(value: int, step: int) -> int:
-    """The multiple of `step` that a lossy code sends for a value."""
+def rounded(value: int, row: Ints) -> int:
+    """The multiple of its step, inside its range, that a lossy code sends for a value."""
+    step = row[STEP]
     if step == 1:
         return value
-    count = (abs(value) + step // 2) // step
-    return count * step if value >= 0 else -count * step
+    bound = row[HIGH] if value >= 0 else -row[LOW]
+    count = min((abs(value) + step // 2) // step, bound // step)
+    return int(count * step if value >= 0 else -count * step)
 
 
 @njit(cache=True)
@@ -129,7 +131,7 @@ def fire(p: int, tick: int, tables: Tables) -> None:
         i = neurons[WAITING, first + k]
         spiking = row[OPCODE] == evaluate.INTEGRATE_AND_FIRE
         wanted = np.int64(neurons[WANTED, first + i])
-        difference = 1 if spiking else rounded(wanted, row[STEP]) - neurons[SENT, first + i]
+        difference = 1 if spiking else rounded(wanted, row) - neurons[SENT, first + i]
         when = due(row, difference, tick)
         if when == tick:
             payload = part(row, difference)
@@ -177,7 +179,7 @@ def want(row: Ints, tables: Tables) -> None:
 def await_firing(p: int, tick: int, tables: Tables) -> None:
     """Collect the neurons whose sent sum is not what they want, from `tick` on."""
     row, neurons = tables.populations[p], tables.neurons
-    first, size, step, kept, soonest = row[FIRST], row[SIZE], row[STEP], 0, NEVER
+    first, size, kept, soonest = row[FIRST], row[SIZE], 0, NEVER
     waiting = neurons[WAITING, first : first + size]
     if row[OPCODE] == evaluate.INTEGRATE_AND_FIRE:
         drive, theta = tables.drives[row[DRIVE] : row[DRIVE] + size], tables.constants[row[CONSTANTS] :]
@@ -190,7 +192,7 @@ def await_firing(p: int, tick: int, tables: Tables) -> None:
         sent, wanted = neurons[SENT, first : first + size], neurons[WANTED, first : first + size]
         for i in range(size):
             if wanted[i] != sent[i]:
-                difference = rounded(np.int64(wanted[i]), step) - sent[i]
+                difference = rounded(np.int64(wanted[i]), row) - sent[i]
                 if difference != 0:
                     waiting[kept] = i
                     kept += 1
@@ -332,10 +334,8 @@ def run_tick(tick: int, tables: Tables) -> None:
         row = populations[p]
         if row[PENDING] and row[DUE] <= tick and (not clock[LAYERED] or row[STAGE] == clock[NOW_STAGE]):
             fire(p, tick, tables)
-        if row[FIRED]:
-            clock[LAST_EVENT] = tick
-            if tables.trace.shape[0]:
-                record(p, tick, tables)
+        if row[FIRED] and tables.trace.shape[0]:
+            record(p, tick, tables)
     for c in range(channels.shape[0]):
         if populations[channels[c, SOURCE], FIRED] and not channels[c, CLOSED]:
             enqueue(c, tick, tables)

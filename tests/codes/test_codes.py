@@ -32,6 +32,8 @@ def test_decoding_gives_every_value_back_within_the_declared_ticks_and_events(na
     events = code.encode(values, low, high)
     error = np.abs(code.decode(events, len(values)) - values)
     assert error.max() <= code.error_bound(low, high)
+    sums = code.decode(events, len(values))
+    assert low <= sums.min() <= sums.max() <= high  # a key of 128 would wrap in its 8 bits
     assert code.error_bound(low, high) == 0 if code.exact else code.error_bound(low, high) >= 0
     assert (events.tick >= 0).all()
     assert events.tick.max(initial=-1) < code.ticks(low, high)

@@ -63,6 +63,22 @@ def test_leaving_out_what_is_not_read_changes_nothing_later() -> None:
         assert whole.codes(population.name).tolist() == sparing.codes(population.name).tolist()
 
 
+def test_tokens_after_codes_leave_nothing_behind() -> None:
+    network = random_transformer(6)
+    engine, plain = SettledEngine(network), SettledEngine(network)
+    hot = np.zeros(network.vocabulary, dtype=np.int64)
+    hot[[1, 4]] = 1
+    engine.step(codes={"token": hot})
+    for token in (3, 5):
+        engine.step(token)
+        assert np.flatnonzero(engine.codes("token")).tolist() == [token]
+    engine.reset()
+    for token in (3, 5):
+        engine.step(token)
+        plain.step(token)
+        assert engine.counts.tolist() == plain.counts.tolist()
+
+
 def test_reset_forgets_everything() -> None:
     network = random_transformer(6)
     engine = SettledEngine(network)

@@ -135,6 +135,9 @@ def test_rate_is_lossy_and_the_certificate_says_so(shakespeare: Network) -> None
     certificate = snngen.certify(shakespeare, list(b"ROMEO:\nWhat"), engine)
     assert not certificate.clean
     assert "MISMATCHES" in str(certificate)
+    sent = [engine.codes(population.name) for population in shakespeare.populations if not population.neuron.wide]
+    ends = [population.neuron.range for population in shakespeare.populations if not population.neuron.wide]
+    assert all(low <= codes.min() <= codes.max() <= high for codes, (low, high) in zip(sent, ends, strict=True))
     fine = TickedEngine(shakespeare, codes.by_name("rate:2047"))  # a step of 1: nothing is lost
     assert snngen.certify(shakespeare, list(b"ROMEO:\nWhat"), fine).clean
 
@@ -189,6 +192,9 @@ class Recorder:
 
     def token(self, number: int, ticks: int) -> None:
         self.tokens.append((number, ticks))
+
+    def reset(self) -> None:
+        self.tokens.append((-2, 0))
 
 
 def test_events_are_recorded_as_sent() -> None:
@@ -252,7 +258,16 @@ def test_integrate_and_fire_streams_equal_a_clocked_simulation(seed: int, rate: 
 def test_bad_streams_and_options_are_refused() -> None:
     network = spiking_network(1, (4, 3), (100,))
     engine = TickedEngine(network, Unary(), "eager")
-    for events in ([[1, 0, 0, 1], [0, 0, 0, 1]], [[0, 1, 0, 1]], [[0, 0, 4, 1]], [[0, 0, -1, 1]], [[0, 5, 0, 1]]):
+    for events in (
+        [[1, 0, 0, 1], [0, 0, 0, 1]],
+        [[0, 1, 0, 1]],
+        [[0, 0, 4, 1]],
+        [[0, 0, -1, 1]],
+        [[0, 5, 0, 1]],
+        [[0, 0, 1, 1], [0, 0, 1, 1]],
+        [[-1, 0, 0, 1]],
+        [[0, 0, 0, 2]],
+    ):
         with pytest.raises(PromptError):
             engine.stream(np.array(events), 5)
     transformer = random_transformer(1)

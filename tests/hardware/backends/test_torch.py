@@ -12,6 +12,7 @@ import snngen
 from snngen import reference
 from snngen.errors import CapacityError, PromptError, UnsupportedError
 from snngen.network import Network, Population, Projection
+from snngen.neurons.accumulator import Accumulator
 from snngen.neurons.integrate_and_fire import IntegrateAndFire
 from snngen.neurons.rms_norm import RMSNorm
 from snngen.neurons.softmax import Softmax
@@ -185,3 +186,12 @@ def test_what_cannot_be_run_is_refused_by_name() -> None:
     spiking = [Population(name, IntegrateAndFire(np.full(2, 5))) for name in ("a", "b")]
     with pytest.raises(UnsupportedError, match=r"a \(integrate_and_fire\), population b"):
         backend.TorchEngine(Network((Population("input", Source(3)), *spiking), tuple(links)), "cpu")
+
+
+def test_a_token_that_meets_no_matrix_is_one_event() -> None:
+    populations = (Population("a", Source(4)), Population("b", Accumulator(np.zeros(4, dtype=np.int32))))
+    network = Network(populations, (Projection("a", "b", OneToOne(4)),))
+    engine = backend.TorchEngine(network, "cpu", 2)
+    engine.step([2, 3])
+    assert engine.codes("b").tolist() == [[0, 0, 1, 0], [0, 0, 0, 1]]
+    assert engine.codes("a").tolist() == [[0, 0, 1, 0], [0, 0, 0, 1]]
