@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
 
 from snngen.hardware.price import Breakdown
 from snngen.hardware.verdict import Verdict
@@ -61,65 +62,83 @@ def as_csv(breakdowns: Sequence[Breakdown]) -> str:
 
 
 def plot_energy(breakdowns: Sequence[Breakdown]) -> Figure:
-    """Left: energy per generated token on each chip, with its interval. Right: what it is made of, by cause."""
-    figure = Figure(figsize=(13, 1.6 + 0.55 * max(3, sum(_bars(b) for b in breakdowns))), layout="constrained")
-    totals, causes = figure.subplots(1, 2, width_ratios=(3, 2))
-    names, place = [], 0
-    for breakdown in breakdowns:
-        for phase in (phase for phase in breakdown.phases if phase.name == GENERATE):
-            total = phase.total
-            error = [[total.value - total.low], [total.high - total.value]]
-            totals.barh(place, total.value, color="#d0d0d0", edgecolor="black", linewidth=0.6)
-            totals.errorbar(total.value, place, xerr=error, color="black", capsize=3, linewidth=1)
-            mark = "at least " if breakdown.at_least else ""
-            totals.annotate(f"  {mark}{total}", (total.high, place), va="center", fontsize=8)
-            names.append(f"{breakdown.chip.name}\n{breakdown.chips} chip{'s' if (breakdown.chips or 0) > 1 else ''}")
-            place += 1
-        for cited in (cited for cited in breakdown.cited if cited.phase == GENERATE):
-            energy = cited.energy
-            totals.plot([energy.low, energy.high], [place, place], color="black", linewidth=1)
-            totals.plot(energy.value, place, "kD", markersize=5)
-            totals.annotate(f"  {energy}, {cited.model}"[:52], (energy.high, place), va="center", fontsize=7)
-            names.append(f"{breakdown.chip.name}\ncited")
-            place += 1
-    totals.set_yticks(np.arange(place), names, fontsize=8)
-    title = "energy (bars: priced here; diamonds: cited, another model)"
-    totals.set(xscale="log", xlabel="J per generated token", title=title)
-    low, high = totals.get_xlim()
-    totals.set_xlim(low, high * 1e4)  # room for the labels
-    totals.invert_yaxis()
-    _draw_causes(figure, causes, breakdowns)
+    """Left: energy per token of each priced chip, stacked by cause, with the interval of the total.
+
+    Right: a generated token on all chips side by side, what others measured for other models included.
+    """
+    priced = [breakdown for breakdown in breakdowns if breakdown.phases]
+    height = max(1.7 * len(priced) + 0.8, 1.4 + 0.5 * sum(_bars(b) for b in breakdowns))
+    figure = Figure(figsize=(14, height), layout="constrained")
+    parts: Any = figure.subfigures(1, 2)
+    if priced:
+        _draw_causes(parts[0], priced)
+    _draw_totals(parts[1].subplots(), breakdowns)
     return figure
 
 
 def _bars(breakdown: Breakdown) -> int:
-    priced = sum(phase.name == GENERATE for phase in breakdown.phases)
-    return priced + sum(cited.phase == GENERATE for cited in breakdown.cited)
+    shown = sum(phase.name == GENERATE for phase in breakdown.phases)
+    return shown + sum(cited.phase == GENERATE for cited in breakdown.cited)
 
 
-def _draw_causes(figure: Figure, axes: Any, breakdowns: Sequence[Breakdown]) -> None:
-    """Shares of the priced energy by cause, stacked to 100 %, prefill and generate."""
-    bars = [(breakdown, phase) for breakdown in breakdowns for phase in breakdown.phases]
-    known = list(dict.fromkeys(term.cause for _, phase in bars for term in phase.terms))
+def _draw_causes(figure: SubFigure, breakdowns: Sequence[Breakdown]) -> None:
+    """One panel per chip, each on its own scale: prefill and generate, stacked by cause."""
+    panels = np.atleast_1d(figure.subplots(len(breakdowns), 1))
+    known = list(dict.fromkeys(term.cause for b in breakdowns for phase in b.phases for term in phase.terms))
     looks = {cause: (GREYS[i % len(GREYS)], HATCHES[i % len(HATCHES)]) for i, cause in enumerate(known)}
-    for place, (_, phase) in enumerate(bars):
-        left, total = 0.0, phase.total.value or 1.0
-        for term in phase.terms:
-            share = 100 * term.energy.value / total
-            colour, hatch = looks[term.cause]
-            axes.barh(place, share, left=left, color=colour, hatch=hatch, edgecolor="black", linewidth=0.5)
-            left += share
+    for axes, breakdown in zip(panels, breakdowns, strict=True):
+        for place, phase in enumerate(breakdown.phases):
+            reached = 0.0
+            for term in phase.terms:
+                colour, hatch = looks[term.cause]
+                energy = 1e6 * term.energy.value
+                axes.barh(place, energy, left=reached, color=colour, hatch=hatch, edgecolor="black", linewidth=0.5)
+                reached += energy
+            total = phase.total
+            spread = [[1e6 * (total.value - total.low)], [1e6 * (total.high - total.value)]]
+            axes.errorbar(reached, place, xerr=spread, color="black", capsize=4, linewidth=1.2)
+        axes.set_yticks(range(len(breakdown.phases)), [phase.name for phase in breakdown.phases])
+        chips = f"{breakdown.chips} chip{'s' if (breakdown.chips or 0) > 1 else ''}"
+        mark = "at least, " if breakdown.at_least else ""
+        axes.set_title(f"{breakdown.chip.name}, {chips}: {mark}uJ per token by cause", fontsize=10)
+        axes.invert_yaxis()
     for cause, (colour, hatch) in looks.items():
-        axes.barh(0, 0, color=colour, hatch=hatch, edgecolor="black", label=cause)
-    axes.set_yticks(np.arange(len(bars)), [f"{b.chip.name}\n{phase.name}" for b, phase in bars], fontsize=8)
-    axes.set(xlabel="% of what is priced", title="causes")
+        panels[0].barh(0, 0, color=colour, hatch=hatch, edgecolor="black", label=cause)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+
+
+def _draw_totals(axes: Axes, breakdowns: Sequence[Breakdown]) -> None:
+    """Totals on one logarithmic scale: bars are priced here, diamonds are cited."""
+    names: list[str] = []
+    for breakdown in breakdowns:
+        for total in (phase.total for phase in breakdown.phases if phase.name == GENERATE):
+            place, spread = len(names), [[total.value - total.low], [total.high - total.value]]
+            axes.barh(place, total.value, color="#d0d0d0", edgecolor="black", linewidth=0.6)
+            axes.errorbar(total.value, place, xerr=spread, color="black", capsize=3, linewidth=1)
+            mark = "at least " if breakdown.at_least else ""
+            axes.annotate(f"  {mark}{total}", (total.high, place), va="center", fontsize=8)
+            names.append(breakdown.chip.name)
+        for cited in (cited for cited in breakdown.cited if cited.phase == GENERATE):
+            place, energy = len(names), cited.energy
+            axes.plot([energy.low, energy.high], [place, place], color="black", linewidth=1)
+            axes.plot(energy.value, place, "kD", markersize=5)
+            axes.annotate(f"  {energy}, {cited.model}"[:52], (energy.high, place), va="center", fontsize=7)
+            names.append(f"{breakdown.chip.name}\ncited")
+    axes.set_yticks(np.arange(len(names)), names, fontsize=8)
+    title = "a generated token (diamonds: cited, another model)"
+    axes.set(xscale="log", xlabel="J per generated token", title=title)
+    low, high = axes.get_xlim()
+    axes.set_xlim(low, high * 1e4)  # room for the labels
     axes.invert_yaxis()
-    if known:
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower right", ncols=4, fontsize=8)
 
 
-def as_html(title: str, figure: Figure, breakdowns: Sequence[Breakdown], verdicts: Sequence[Verdict]) -> str:
-    """A page that holds everything it shows: the picture, energies, verdicts, what is unpriced, notes and sources."""
+def as_html(
+    title: str, figure: Figure, breakdowns: Sequence[Breakdown], verdicts: Sequence[Verdict], measured: str = ""
+) -> str:
+    """A page that holds everything it shows: the picture, energies, verdicts, what is unpriced, notes and sources.
+
+    measured: what this machine's own counters said, in words.
+    """
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=130)
     image = base64.b64encode(picture.getvalue()).decode()
@@ -139,6 +158,8 @@ def as_html(title: str, figure: Figure, breakdowns: Sequence[Breakdown], verdict
         for row in energy_rows(breakdowns)
     ]  # fmt: skip
     parts += ["<h2>Energy and time per token</h2>", _table(energies)]
+    if measured:
+        parts.append(f"<p>Measured on this machine, per token run: {html.escape(measured)}</p>")
     parts += ["<h2>Verdict</h2>", _table([row for verdict in verdicts for row in verdict.rows()])]
     thresholds = [
         {"chip": verdict.breakdown.chip.name, **row} for verdict in verdicts[:1] for row in verdict.threshold_rows()

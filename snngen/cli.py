@@ -476,6 +476,7 @@ def compare(
     generation = run(network, arguments[-1], tokens, temperature=0.8, seed=seed, when_full="slide").finish()
     verdicts = [_judged(generation, chip, code, rival) for chip in chosen]
     breakdowns = [verdict.breakdown for verdict in verdicts]
+    measured = _measured(network, generation.prompt, tokens) if "cpu" in names.split(",") else None
     figure = compare.plot_energy(breakdowns)
     if out is not None:
         save(figure, out)
@@ -483,8 +484,7 @@ def compare(
         write_text(csv_path, compare.as_csv(breakdowns))
     if page is not None:
         title = f"Energy per token: {len(generation.generated)} tokens, {code} code"
-        write_text(page, compare.as_html(title, figure, breakdowns, verdicts))
-    measured = _measured(network, generation.prompt, tokens) if "cpu" in names.split(",") else None
+        write_text(page, compare.as_html(title, figure, breakdowns, verdicts, measured or ""))
     if json_path is not None:
         _write_json(json_path, compare.as_dict(breakdowns, verdicts) | {"measured on this machine": measured})
     if not quiet and not _is_stdout(json_path):

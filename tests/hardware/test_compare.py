@@ -73,9 +73,16 @@ def test_the_page_needs_nothing_else(breakdowns: list[Breakdown], verdicts: list
             assert part.cause in page
 
 
-def test_the_picture_has_a_bar_per_priced_chip(breakdowns: list[Breakdown]) -> None:
+def test_the_picture_has_a_panel_per_priced_chip_and_all_side_by_side(breakdowns: list[Breakdown]) -> None:
     figure = compare.plot_energy(breakdowns)
-    labels = [label.get_text().splitlines()[0] for label in figure.axes[0].get_yticklabels()]
-    assert labels[:2] == ["loihi2", "loihi1"]
+    *panels, totals = figure.axes if len(figure.axes) else [a for part in figure.subfigs for a in part.axes]
+    assert [axes.get_title().split(",")[0] for axes in panels] == ["loihi2", "loihi1"]
+    labels = [label.get_text().splitlines()[0] for label in totals.get_yticklabels()]
     assert set(labels) == set(NAMES) - {"cpu"}
-    assert compare.as_dict(breakdowns, [])["chips"][0]["chip"] == "loihi2"
+    for axes, breakdown in zip(panels, breakdowns, strict=False):
+        ends = [bar.get_x() + bar.get_width() for bar in axes.patches]
+        assert max(ends) == pytest.approx(1e6 * max(phase.total.value for phase in breakdown.phases))
+
+
+def test_the_dictionary_holds_every_chip(breakdowns: list[Breakdown]) -> None:
+    assert [chip["chip"] for chip in compare.as_dict(breakdowns, [])["chips"]] == list(NAMES)
