@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from networks import random_transformer
+from networks import feed_forward, random_transformer
 
 from snngen import codes, reference
 from snngen.engines.settled import SettledEngine
@@ -46,6 +46,16 @@ def test_a_trace_holds_every_event(name: str, schedule: str, tmp_path: Path) -> 
     expected = reference.run(network, TOKENS)
     whole = np.concatenate([expected[population.name] for population in network.populations], axis=1)
     assert np.stack(list(trace.codes())).tolist() == whole.tolist()
+
+
+def test_a_stream_is_recorded_as_one_token(tmp_path: Path) -> None:
+    network = feed_forward(1, (4, 3), 0, 7)
+    with TraceWriter(tmp_path / "run.h5", network, "unary", "eager") as writer:
+        engine = TickedEngine(network, codes.by_name("unary"), "eager", recorder=writer)
+        engine.stream(np.array([[0, 0, 1, 1], [2, 0, 3, 1]]), 9)
+    trace = read_trace(tmp_path / "run.h5")
+    assert trace.tokens[:, 0].tolist() == [-1]
+    assert trace.counts[0, 0] == 2
 
 
 def test_a_reset_is_remembered(tmp_path: Path) -> None:

@@ -45,7 +45,10 @@ class Recorder:
         self.rows.append(events)
 
     def token(self, number: int, ticks: int) -> None:
-        pass
+        """A stream is one."""
+
+    def reset(self) -> None:
+        """A stream starts afresh."""
 
     def spikes(self, network: Network, ticks: int) -> dict[str, np.ndarray]:
         """(ticks, size) spikes by population; events after the last tick are not there to be seen."""

@@ -129,7 +129,10 @@ class Recorded:
         self.events.append(events)
 
     def token(self, number: int, ticks: int) -> None:
-        """A stream has no tokens."""
+        """A stream is one."""
+
+    def reset(self) -> None:
+        """A stream starts afresh."""
 
 
 def spiking_network(seed: int) -> Network:
