@@ -5,7 +5,8 @@ A byte-level LLaMA (RMSNorm, rotary positions, grouped queries, SwiGLU, tied hea
 ``model.safetensors``, ``tokenizer.json``, ``training.json``) that ``snngen convert`` reads:
 
     python examples/train_shakespeare.py --corpus tinyshakespeare.txt --out shakespeare
-    snngen convert shakespeare shakespeare.h5 --calibrate tinyshakespeare.txt
+    head -c 1003854 tinyshakespeare.txt > training.txt  # its first 90 %
+    snngen convert shakespeare shakespeare.h5 --calibrate training.txt
 
 Needs the extra ``torch``. Training stops and goes on: run the same command again and it resumes from the last
 checkpoint in the output folder.
