@@ -13,6 +13,7 @@ from snngen.codes import SpikeCode
 from snngen.engines.ticked import TICK_LIMIT, Schedule, TickedEngine
 from snngen.errors import CapacityError, PromptError
 from snngen.integers import FloatArray, IntArray
+from snngen.likelihood import nats
 from snngen.network import Network, Population
 from snngen.neurons.softmax import Softmax
 
@@ -80,10 +81,9 @@ def anytime(
                 engine.advance(engine.ticks + 1 if not first_safe else int(tick))
                 if not first_safe and (engine.quiet or engine.safe()):
                     first_safe = engine.ticks
-            logits = engine.output * unit
-            likely = logits[int(tokens[index + 1])] - logits.max() - np.log(np.exp(logits - logits.max()).sum())
+            surprise = nats(engine.output * unit, int(tokens[index + 1]))
             right = _share_right(engine, coded, expected, index)
-            sums[:, point] += int(np.argmax(engine.output)) == final, right, -likely
+            sums[:, point] += int(np.argmax(engine.output)) == final, right, surprise
         engine.advance(TICK_LIMIT)
         if not engine.quiet:
             raise CapacityError("anytime", f"{TICK_LIMIT} ticks without quiet", "a network that settles")
@@ -92,9 +92,9 @@ def anytime(
         engine.finish()
         if progress is not None:
             progress(index + 1, len(tokens) - 1)
-    tokens_right, codes_right, nats = sums / (len(tokens) - 1)
+    tokens_right, codes_right, surprises = sums / (len(tokens) - 1)
     return Anytime(
-        code.name, schedule, grid, tokens_right, codes_right, nats, np.array(settled), np.array(safe)
+        code.name, schedule, grid, tokens_right, codes_right, surprises, np.array(settled), np.array(safe)
     )  # fmt: skip
 
 

@@ -44,6 +44,10 @@ ALL_CHIPS = "loihi2,loihi1,loihi1-fitted,jetson-orin-nano,h100,cpu"
 CODE_NAMES = "graded, delta, bitwise, ttfs, unary, or rate:TICKS (lossy)"
 
 Model = Annotated[Path, typer.Argument(help="a network (.h5)")]
+ModelAndPrompt = Annotated[
+    list[str],
+    typer.Argument(metavar="[MODEL] PROMPT", help="a network (the one in the package, if left out) and a prompt"),
+]
 Markdown = Annotated[bool, typer.Option("--markdown", help="print the table as Markdown")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar and no summary")]
 Json = Annotated[
@@ -90,10 +94,7 @@ def _options(
 
 @app.command()
 def generate(
-    arguments: Annotated[
-        list[str],
-        typer.Argument(metavar="[MODEL] PROMPT", help="a network (the one in the package, if left out) and a prompt"),
-    ],
+    arguments: ModelAndPrompt,
     tokens: Annotated[int, typer.Option(help="how many to generate, at most", min=1)] = 200,
     temperature: Annotated[float, typer.Option(help="0 takes the most likely token")] = 0.8,
     top_k: Annotated[int, typer.Option(help="only the k most likely tokens, 0 for all")] = 0,
@@ -120,10 +121,9 @@ def generate(
     from snngen.hardware import chips
     from snngen.hardware.price import price
 
-    if len(arguments) > 2:
-        raise PromptError("generate", f"{len(arguments)} arguments", "[MODEL] PROMPT", "Quote the prompt")
+    model, prompt = _model_and_prompt("generate", arguments)
     priced = [chips.by_name(name) for name in chip.split(",") if name]
-    network = snngen.load(arguments[0] if len(arguments) == 2 else None)
+    network = snngen.load(model)
     for path in (json_path, trace):
         _require_writable(path)
     if stop_when_safe and temperature > 0:
@@ -133,7 +133,7 @@ def generate(
     sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed, "when_full": when_full}
     with ExitStack() as stack:
         runner = _engine(stack, network, code, engine, schedule, max_ticks, stop_when_safe, trace)
-        generation = run(network, arguments[-1], tokens, engine=runner, **sampling)  # type: ignore[arg-type]
+        generation = run(network, prompt, tokens, engine=runner, **sampling)  # type: ignore[arg-type]
         with Console(stderr=True).status("compiling the kernels (once)" if not quiet else "", spinner="dots"):
             runner.warm()
         _say(generation, silent=_is_stdout(json_path))
@@ -148,6 +148,13 @@ def generate(
         print_energy(console, breakdowns)
     if checked is not None and runner.exact:
         checked.require()
+
+
+def _model_and_prompt(command: str, arguments: list[str]) -> tuple[str | None, str]:
+    """[MODEL] PROMPT: the network in the package where none is named."""
+    if len(arguments) > 2:
+        raise PromptError(command, f"{len(arguments)} arguments", "[MODEL] PROMPT", "Quote the prompt")
+    return (arguments[0] if len(arguments) == 2 else None), arguments[-1]
 
 
 def _engine(
@@ -315,7 +322,8 @@ def perplexity(
     tokens = Text(network).encode(_read_text(text))
     cut = windows(tokens, network.context or len(tokens), stride)
     with _progress("perplexity", quiet) as tell:
-        nats = nats_per_token(network, cut, progress=lambda done: tell(done, sum(len(part) for part, _ in cut)))
+        of = sum(len(part) for part, _ in cut)
+        nats = nats_per_token(network, cut, progress=lambda done: tell(done, of))
     result = {"nats_per_token": nats, "perplexity": math.exp(nats), "tokens": len(tokens)}
     if json_path is not None:
         _write_json(json_path, result)
@@ -445,10 +453,7 @@ def plot(
 
 @app.command()
 def compare(
-    arguments: Annotated[
-        list[str],
-        typer.Argument(metavar="[MODEL] PROMPT", help="a network (the one in the package, if left out) and a prompt"),
-    ],
+    arguments: ModelAndPrompt,
     tokens: Annotated[int, typer.Option(help="how many to generate, at most", min=1)] = 100,
     names: Annotated[str, typer.Option("--chips", help="which, comma-separated")] = ALL_CHIPS,
     code: Annotated[str, typer.Option(help="spike code to price: graded, delta, bitwise, ttfs or unary")] = "graded",
@@ -467,13 +472,12 @@ def compare(
     from snngen.plots import save
     from snngen.summary import print_comparison
 
-    if len(arguments) > 2:
-        raise PromptError("compare", f"{len(arguments)} arguments", "[MODEL] PROMPT", "Quote the prompt")
+    model, prompt = _model_and_prompt("compare", arguments)
     chosen, rival = [chips.by_name(name) for name in names.split(",")], chips.by_name(against)
-    network = snngen.load(arguments[0] if len(arguments) == 2 else None)
+    network = snngen.load(model)
     for path in (out, csv_path, page, json_path):
         _require_writable(path)
-    generation = run(network, arguments[-1], tokens, temperature=0.8, seed=seed, when_full="slide").finish()
+    generation = run(network, prompt, tokens, temperature=0.8, seed=seed, when_full="slide").finish()
     verdicts = [_judged(generation, chip, code, rival) for chip in chosen]
     breakdowns = [verdict.breakdown for verdict in verdicts]
     measured = _measured(network, generation.prompt, tokens) if "cpu" in names.split(",") else None

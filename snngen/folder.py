@@ -1,10 +1,11 @@
-"""Folder: models that are found by the name of their file, one class in each."""
+"""Folder: whatever is found by the name of its file."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
 from collections.abc import Iterable
+from types import ModuleType
 from typing import TypeVar
 
 from snngen.errors import UnsupportedError
@@ -15,6 +16,11 @@ Model = TypeVar("Model")
 def names(path: Iterable[str]) -> list[str]:
     """Names of the files of a package, given its `__path__`."""
     return sorted(module.name for module in pkgutil.iter_modules(path))
+
+
+def modules(package: str, path: Iterable[str]) -> dict[str, ModuleType]:
+    """The modules of a package, by name."""
+    return {name: importlib.import_module(f"{package}.{name}") for name in names(path)}
 
 
 def model(package: str, path: Iterable[str], name: str, base: type[Model]) -> type[Model]:

@@ -135,9 +135,8 @@ class Ledger:
         slow = np.ones_like(peaks)
         if code == "unary":
             slow = np.maximum(peaks, 1)
-        elif code in ("bitwise", "ttfs"):
-            ranges = [population.neuron.range for population in self.network.populations]
-            windows = [high - low + 1 if code == "ttfs" else max(-low, high).bit_length() for low, high in ranges]
+        else:
+            windows = [by_name(code).ticks(*population.neuron.range) for population in self.network.populations]
             slow = np.where(peaks > 0, np.array(windows, dtype=np.int64), 1)
         wide = np.array([population.neuron.wide for population in self.network.populations])
         ran = self.populations(settled.UPDATES, phase) > 0

@@ -9,6 +9,7 @@ import numpy as np
 from snngen.engines import Engine
 from snngen.engines.settled import SettledEngine
 from snngen.errors import PromptError
+from snngen.integers import FloatArray
 from snngen.network import Network
 
 Window = tuple[Sequence[int], int]  # tokens, and how many at the start are read but not scored
@@ -32,6 +33,12 @@ def windows(tokens: Sequence[int], context: int, stride: int = 0) -> list[Window
     return cut
 
 
+def nats(logits: FloatArray, token: int) -> float:
+    """-log of the softmax probability of a token. logits: (vocabulary,) in nats."""
+    top = logits.max()
+    return float(np.log(np.exp(logits - top).sum()) + top - logits[token])
+
+
 def nats_per_token(
     network: Network,
     cut: Iterable[Window],
@@ -52,9 +59,7 @@ def nats_per_token(
             scored = index + 1 >= unscored
             engine.step(int(token), read=scored)
             if scored:
-                logits = engine.output * unit
-                top = logits.max()
-                total += float(np.log(np.exp(logits - top).sum()) + top - logits[int(tokens[index + 1])])
+                total += nats(engine.output * unit, int(tokens[index + 1]))
                 count += 1
         done += len(tokens)
         if progress is not None:

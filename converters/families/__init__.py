@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from types import ModuleType
 
+from snngen import folder
 from snngen.converters.checkpoint import Checkpoint
 from snngen.converters.graph import Graph
 from snngen.errors import UnsupportedError
@@ -13,8 +12,7 @@ from snngen.errors import UnsupportedError
 
 def families() -> dict[str, ModuleType]:
     """The families, by name."""
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    return {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+    return folder.modules(__name__, __path__)
 
 
 def build(checkpoint: Checkpoint) -> Graph:

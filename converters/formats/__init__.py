@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from pathlib import Path
 from types import ModuleType
 
+from snngen import folder
 from snngen.converters.checkpoint import Checkpoint
 from snngen.errors import FormatError
 
 
 def formats() -> dict[str, ModuleType]:
     """The readers, by name."""
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    return {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+    return folder.modules(__name__, __path__)
 
 
 def read(path: Path, tokenizer: Path | None = None) -> Checkpoint:

@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from types import ModuleType
 
+from snngen import folder
 from snngen.errors import UnsupportedError
 
 
 def kinds() -> list[str]:
     """Names of all backends, one per file of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return folder.names(__path__)
 
 
 def by_name(name: str) -> ModuleType:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-
+from snngen import folder
 from snngen.errors import UnsupportedError
 from snngen.hardware.chip import Chip
 
 
 def chips() -> dict[str, Chip]:
     """The chips, by name."""
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    found: list[Chip] = [importlib.import_module(f"{__name__}.{name}").CHIP for name in names]
+    found: list[Chip] = [module.CHIP for module in folder.modules(__name__, __path__).values()]
     return {chip.name: chip for chip in found}
 
 

@@ -262,8 +262,8 @@ class TickedEngine:
         for name, presented in given.items():
             first = self._layout.first[name]
             tables.neurons[kernel.WANTED, first : first + len(presented)] = presented
-        for index in range(len(tables.populations)):
-            if not tables.clock[kernel.LAYERED]:
+        if self.schedule == "eager":
+            for index in range(len(tables.populations)):
                 kernel.settle_wish(index, 0, tables)
 
     def _clear(self, read: bool) -> None:
