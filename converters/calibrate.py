@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from snngen.converters.graph import Add, Attention, Embedding, Floats, Gate, Graph, Linear, Node, RMSNorm, Rotary
+from snngen.converters.graph import Graph, Node
+from snngen.converters.operations import Add, Attention, Embedding, Floats, Gate, Linear, RMSNorm, Rotary
 
 Doubles = npt.NDArray[np.float64]
 

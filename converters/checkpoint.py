@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from snngen.converters.graph import Floats
+from snngen.converters.operations import Floats
 from snngen.errors import FormatError
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from snngen.converters.graph import Floats, Graph
+from snngen.converters.graph import Graph
+from snngen.converters.operations import Floats
 from snngen.engines.settled import SettledEngine
 from snngen.network import Network
 

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from snngen.converters import graph as floats
+from snngen.converters import operations as floats
 from snngen.converters.calibrate import WIDE_ROLES, Ranges, calibrate, role
-from snngen.converters.graph import Floats, Graph, Node
+from snngen.converters.graph import Graph, Node
+from snngen.converters.operations import Floats
 from snngen.errors import PromptError, UnsupportedError
 from snngen.integers import INT32_MAX
 from snngen.network import Network, Population, Projection

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from snngen.converters.graph import Add, Attention, Embedding, Floats, Gate, Graph, Linear, RMSNorm, Rotary
+from snngen.converters.graph import Graph
+from snngen.converters.operations import Add, Attention, Embedding, Floats, Gate, Linear, RMSNorm, Rotary
 
 VOCABULARY, CONTEXT = 23, 24
 DIM, HIDDEN, HEADS, GROUPS, WIDTH = 16, 40, 4, 2, 8

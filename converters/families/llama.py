@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from snngen.converters.checkpoint import Checkpoint
-from snngen.converters.graph import Add, Attention, Embedding, Gate, Graph, Linear, RMSNorm, Rotary
+from snngen.converters.graph import Graph
+from snngen.converters.operations import Add, Attention, Embedding, Gate, Linear, RMSNorm, Rotary
 from snngen.errors import FormatError, UnsupportedError
 
 MODEL_TYPES = ("llama", "mistral", "qwen2")

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 
 from snngen.converters.checkpoint import Checkpoint, digest_files
-from snngen.converters.graph import Floats
+from snngen.converters.operations import Floats
 from snngen.errors import FormatError, UnsupportedError
 
 CONFIG, GENERATION, TOKENIZER = "config.json", "generation_config.json", "tokenizer.json"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from snngen.converters.checkpoint import Checkpoint, digest_files
-from snngen.converters.graph import Floats
+from snngen.converters.operations import Floats
 from snngen.converters.tokenizer import from_llama2c
 from snngen.errors import FormatError
 

@@ -10,7 +10,8 @@ import pytest
 from graphs import GROUPS, HEADS, HIDDEN, VOCABULARY, WIDTH, random_llama, random_tokens
 
 from snngen.converters.calibrate import BLENDS, DEFAULT, HEADROOMS, WIDE_HEADROOM, Ranges, calibrate, role
-from snngen.converters.graph import Add, Embedding, Floats, Graph, Linear, Node, RMSNorm
+from snngen.converters.graph import Graph, Node
+from snngen.converters.operations import Add, Embedding, Floats, Linear, RMSNorm
 
 HIGH = 127
 ROLES = {

@@ -15,7 +15,8 @@ from safetensors.numpy import save_file
 
 import snngen
 from snngen.converters.convert import LENGTH, SEQUENCES, Conversion, calibration_tokens, convert, report
-from snngen.converters.graph import Graph, Linear
+from snngen.converters.graph import Graph
+from snngen.converters.operations import Linear
 from snngen.converters.quantize import Settings
 from snngen.errors import FormatError, PromptError, SnngenError, UnsupportedError
 from snngen.network import Network

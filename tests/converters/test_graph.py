@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snngen.converters.graph import Add, Attention, Cache, Embedding, Floats, Gate, Graph, Linear, RMSNorm, Rotary, silu
+from snngen.converters.graph import Cache, Graph
+from snngen.converters.operations import Add, Attention, Embedding, Floats, Gate, Linear, RMSNorm, Rotary, silu
 from snngen.errors import CapacityError, UnsupportedError
 
 VOCABULARY, CONTEXT, DIM, HIDDEN, HEADS, GROUPS, WIDTH = 13, 12, 12, 20, 6, 2, 4

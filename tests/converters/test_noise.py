@@ -9,8 +9,9 @@ import pytest
 from graphs import random_llama, random_tokens
 
 from snngen import reference
-from snngen.converters.graph import Floats, Graph, Linear
+from snngen.converters.graph import Graph
 from snngen.converters.noise import LayerNoise, layer_noise
+from snngen.converters.operations import Floats, Linear
 from snngen.converters.quantize import Settings, quantize
 from snngen.network import Network
 

@@ -12,17 +12,9 @@ from hypothesis import strategies as st
 
 import snngen
 from snngen import reference
-from snngen.converters.graph import (
-    Cache,
-    Embedding,
-    Floats,
-    Gate,
-    Graph,
-    Linear,
-    Operation,
-    RMSNorm,
-)
+from snngen.converters.graph import Cache, Graph
 from snngen.converters.noise import layer_noise
+from snngen.converters.operations import Embedding, Floats, Gate, Linear, Operation, RMSNorm
 from snngen.converters.quantize import Settings, quantize
 from snngen.errors import NetworkError, PromptError, SnngenError, UnsupportedError
 from snngen.likelihood import nats_per_token

@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 
 from snngen.converters import families, formats
 from snngen.converters.formats import llama2c
-from snngen.converters.graph import Cache, Floats, Graph
+from snngen.converters.graph import Cache, Graph
+from snngen.converters.operations import Floats
 from snngen.errors import FormatError
 
 DIM, HIDDEN, LAYERS, HEADS, GROUPS, VOCABULARY, CONTEXT, GROUP_SIZE = 8, 12, 2, 2, 1, 5, 6, 4
