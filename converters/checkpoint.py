@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from snngen.converters.graph import Graph
 from snngen.converters.operations import Floats
 from snngen.errors import FormatError
 
@@ -19,6 +20,7 @@ class Checkpoint:
     """A model as it lay in a file, under Hugging Face's tensor names and configuration keys.
 
     source: file or folder. format: name of the reader. digest: SHA-256 of what was read.
+    graph: of a format that stores operations and not the tensors of a known architecture; no family has to build it.
     """
 
     source: str
@@ -30,6 +32,7 @@ class Checkpoint:
     begin: int | None = None
     end: tuple[int, ...] = ()
     notes: list[str] = field(default_factory=list)
+    graph: Graph | None = None
 
     def take(self, name: str, shape: tuple[int, ...]) -> Floats:
         """Remove and return a tensor, checked: present, of this shape, finite.
@@ -47,6 +50,14 @@ class Checkpoint:
             bad = int((~np.isfinite(tensor)).sum())
             raise FormatError(where, f"{bad} values that are NaN or infinite", "finite weights")
         return np.asarray(tensor, dtype=np.float32)
+
+    def require_spent(self) -> None:
+        """Every tensor was taken.
+
+        raises: FormatError otherwise.
+        """
+        if self.tensors:
+            raise FormatError(self.source, f"tensors left over: {sorted(self.tensors)[:8]}", "a known use for each")
 
 
 def digest_files(paths: Iterable[Path]) -> str:

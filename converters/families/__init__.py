@@ -1,4 +1,8 @@
-"""Architectures. One file per family, found by its name; each has `MODEL_TYPES` and `build(checkpoint) -> Graph`."""
+"""Architectures. One file per family, found by its name; each has `MODEL_TYPES` and `build(checkpoint) -> Graph`.
+
+A family that knows its models by the names of their tensors, where a file has no configuration, also has
+`recognizes(checkpoint) -> bool`; it is asked only where there is no ``model_type``.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +20,17 @@ def families() -> dict[str, ModuleType]:
 
 
 def build(checkpoint: Checkpoint) -> Graph:
-    """The float graph of a checkpoint.
+    """The float graph of a checkpoint: the one that its file is, or what its family builds.
 
     raises: UnsupportedError for an architecture that no family knows; what the family's `build` raises.
     """
+    if checkpoint.graph is not None:
+        return checkpoint.graph
     model_type = checkpoint.config.get("model_type")
     known = families()
     for family in known.values():
-        if model_type in family.MODEL_TYPES:
+        recognizes = getattr(family, "recognizes", None) if model_type is None else None
+        if model_type in family.MODEL_TYPES or (recognizes is not None and recognizes(checkpoint)):
             graph: Graph = family.build(checkpoint)
             return graph
     types = sorted(name for family in known.values() for name in family.MODEL_TYPES)
