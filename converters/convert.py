@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from snngen.text import Text
 
 SEQUENCES, LENGTH = 8, 256  # calibration taken from a text
 SAMPLED_SEQUENCES = 5  # calibration sampled from the model itself
+LATENTS = 16  # per sequence, where a decoder is calibrated on N(0, 1)
 THREADED_FROM = 100_000_000  # parameters
 
 
@@ -29,20 +31,21 @@ THREADED_FROM = 100_000_000  # parameters
 class Conversion:
     """A network and how it came about.
 
-    graph: the float model. calibration: (sequences, tokens) on which the scales were chosen.
+    graph: the float model. calibration: (sequences, tokens), or (sequences, tokens, channels) of a model that takes
+    vectors: what the scales were chosen on.
     layers: signal-to-noise ratio of every population on the calibration tokens.
     """
 
     network: Network
     graph: Graph
-    calibration: npt.NDArray[np.integer[Any]]
+    calibration: npt.NDArray[Any]
     layers: Sequence[LayerNoise]
 
 
 def convert(
     source: str | Path,
     tokenizer: str | Path | None = None,
-    calibrate: str | Path | npt.NDArray[np.integer[Any]] | None = None,
+    calibrate: str | Path | npt.NDArray[Any] | None = None,
     settings: Settings | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -51,36 +54,57 @@ def convert(
     """Convert a model into a spiking network.
 
     source: a file or folder in any known format. tokenizer: its tokenizer, where the format keeps it apart.
-    calibrate: a text file, (sequences, tokens) numbers, or None: sequences sampled from the float model itself.
+    calibrate: a text file, (sequences, tokens) numbers, or None: sequences sampled from the float model itself, or
+    latents of a decoder; for a model that takes vectors see `convert_graph`.
     settings: bits. seed: of the sampled calibration. progress: is told (trials done, trials in all).
     context: hold the network to fewer tokens than the model has learned; tables and memories shrink with it.
     raises: FormatError, UnsupportedError, NetworkError, PromptError as the parts do.
     """
     checkpoint = formats.read(Path(source), None if tokenizer is None else Path(tokenizer))
-    graph = families.build(checkpoint)
+    return convert_graph(families.build(checkpoint), calibrate, settings, seed, progress, context)
+
+
+def convert_graph(
+    graph: Graph,
+    calibrate: str | Path | npt.NDArray[Any] | None = None,
+    settings: Settings | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    context: int | None = None,
+) -> Conversion:
+    """Convert a float graph into a spiking network: the road of every source, files and modules alike.
+
+    graph: as a family, `from_torch` or a format that stores operations builds it. The rest as in `convert`; a graph
+    whose input is a vector is calibrated on (sequences, tokens, channels) numbers, or on a ``.npy`` file of them.
+    raises: UnsupportedError, NetworkError, PromptError, FormatError as the parts do.
+    """
     if context is not None:
-        if not 1 <= context <= graph.context:
-            raise UnsupportedError("context", str(context), f"1..{graph.context}, what the model has learned")
+        limit = context if graph.context is None else graph.context
+        if not 1 <= context <= limit:
+            expected = "at least 1" if graph.context is None else f"1..{limit}, what the model has learned"
+            raise UnsupportedError("context", str(context), expected)
         graph.context = context
     # Threads of the linear algebra library slow small products down, by far on a busy machine, and round otherwise.
     with threadpool_limits(limits=1 if graph.parameters < THREADED_FROM else None):
-        tokens = calibration_tokens(graph, calibrate, seed)
+        take = calibration_vectors if graph.channels else calibration_tokens
+        tokens: npt.NDArray[Any] = take(graph, calibrate, seed)
         network = quantize(graph, tokens, settings, progress)
         layers = layer_noise(graph, network, list(tokens[:3]))
+    sampled = "latents drawn from N(0, 1)" if graph.channels else "sampled from the float model"
     provenance = {
         **network.provenance,
         "snngen": __version__,
-        "calibration": "sampled from the float model" if calibrate is None else "given",
+        "calibration": sampled if calibrate is None else "given",
         "signal_to_noise": {layer.population: _plain(layer.decibels) for layer in layers},
     }
     return Conversion(replace(network, provenance=provenance), graph, tokens, layers)
 
 
 def calibration_tokens(
-    graph: Graph, calibrate: str | Path | npt.NDArray[np.integer[Any]] | None, seed: int = 0
+    graph: Graph, calibrate: str | Path | npt.NDArray[Any] | None, seed: int = 0
 ) -> npt.NDArray[np.integer[Any]]:
     """(sequences, tokens) token numbers to calibrate on: given, cut evenly from a text file, or sampled."""
-    length = min(LENGTH, graph.context)
+    length = LENGTH if graph.context is None else min(LENGTH, graph.context)
     if calibrate is None:
         return graph.sample(SAMPLED_SEQUENCES, length, seed)
     if isinstance(calibrate, np.ndarray):
@@ -101,6 +125,33 @@ def calibration_tokens(
     starts = np.linspace(0, len(tokens) - body, count).astype(np.int64)
     cut = [[*opening, *tokens[start : start + body]][:length] for start in starts]
     return np.array(cut, dtype=np.int64)
+
+
+def calibration_vectors(
+    graph: Graph, calibrate: str | Path | npt.NDArray[Any] | None, seed: int = 0
+) -> npt.NDArray[np.float32]:
+    """(sequences, tokens, channels) float32 to calibrate on: given, of a ``.npy`` file, or latents of a decoder.
+
+    Only a model that makes a picture of fewer numbers than it has is a decoder, whose latents are N(0, 1).
+    raises: PromptError where they are missing or of another shape; FormatError for a file that is no array.
+    """
+    expected = f"(sequences, tokens, {graph.channels}) finite numbers, such as the model meets"
+    if calibrate is None:
+        if graph.picture is None or graph.recurrent or graph.channels >= math.prod(graph.picture):
+            raise PromptError("calibrate", "nothing for a model that takes vectors", expected, "Pass calibrate=array")
+        shape = (SEQUENCES, LATENTS, graph.channels)
+        return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+    if not isinstance(calibrate, np.ndarray):
+        try:
+            calibrate = np.load(Path(calibrate), mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise FormatError(str(calibrate), f"{error!s:.200}", "a .npy file of numbers") from error
+        if not isinstance(calibrate, np.ndarray):
+            raise FormatError("calibrate", "an archive of arrays", "a .npy file of numbers")
+    wrong = calibrate.ndim != 3 or calibrate.shape[-1] != graph.channels or calibrate.size == 0
+    if wrong or calibrate.dtype.kind not in "fiu" or not np.isfinite(calibrate).all():
+        raise PromptError("calibrate", f"shape {calibrate.shape} of {calibrate.dtype}", expected)
+    return np.asarray(calibrate, dtype=np.float32)
 
 
 def report(conversion: Conversion) -> dict[str, object]:
