@@ -51,8 +51,11 @@ def read(path: Path, tokenizer: Path | None = None) -> Checkpoint:
             "float weights",
             "snngen quantizes them itself: give the original",
         )
+    vector = "latent" in config and "vocab_size" not in config  # a model that takes no tokens
     vocabulary = config.get("vocab_size")
-    if not isinstance(vocabulary, int) or isinstance(vocabulary, bool) or vocabulary < 1:
+    if vector:
+        vocabulary = 0
+    elif not isinstance(vocabulary, int) or isinstance(vocabulary, bool) or vocabulary < 1:
         raise FormatError(f"{path / CONFIG}: vocab_size", f"{vocabulary!r:.60}", "a positive integer")
     sources, notes = [path / CONFIG], []
     begin = _tokens(config, "bos_token_id", vocabulary, path / CONFIG)
@@ -77,10 +80,12 @@ def read(path: Path, tokenizer: Path | None = None) -> Checkpoint:
 
     chosen = _tokenizer_path(path, tokenizer)
     text = None
-    if chosen is None:
+    if vector and chosen is not None:
+        raise FormatError(str(chosen), "a tokenizer", "none for a model that takes no tokens")
+    if chosen is None and not vector:
         notes.append(f"the folder has no {TOKENIZER}: prompts are token numbers")
-    else:
-        text, begin = _read_tokenizer(chosen, vocabulary, begin, notes)
+    elif chosen is not None:
+        text, begin = read_tokenizer(chosen, vocabulary, begin, notes)
         sources.append(chosen)
     return Checkpoint(
         source=str(path),
@@ -188,7 +193,7 @@ def _tokenizer_path(path: Path, given: Path | None) -> Path | None:
     return chosen
 
 
-def _read_tokenizer(
+def read_tokenizer(
     path: Path, vocabulary: int, begin: tuple[int, ...], notes: list[str]
 ) -> tuple[str, tuple[int, ...]]:
     """A tokenizer.json that knows no token beyond the vocabulary, as JSON, and the token that it begins a text with.
