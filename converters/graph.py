@@ -155,10 +155,12 @@ class Graph:
 
     def width(self, name: str) -> int:
         """Number of channels of a value."""
-        if name == self.entry:
-            return self.channels or self.vocabulary
-        node = self.node(name)
-        return node.operation.width([0 if x.startswith(BEFORE) else self.width(x) for x in node.inputs])
+        widths = {self.entry: self.channels or self.vocabulary}
+        for node in self.nodes:
+            widths[node.name] = node.operation.width([0 if x.startswith(BEFORE) else widths[x] for x in node.inputs])
+            if node.name == name:
+                break
+        return widths[name]
 
     def observe(self, tokens: npt.NDArray[Any]) -> dict[str, Floats]:
         """Every value by name, (batch, tokens, channels), on a batch of sequences."""

@@ -45,6 +45,11 @@ def gelu_tanh(x: Floats) -> Floats:
     return np.asarray(0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3))), dtype=x.dtype)
 
 
+def decay(x: Floats) -> Floats:
+    """exp(-exp(-1/2) * sigmoid(x)): how much of a state RWKV-7 keeps, from 0.545 to 1."""
+    return np.asarray(np.exp(-math.exp(-0.5) * sigmoid(x)), dtype=x.dtype)
+
+
 # Functions of one value that a table of codes can hold.
 ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
     "silu": silu,
@@ -54,6 +59,7 @@ ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
     "complement": lambda x: sigmoid(-x),  # 1 - sigmoid(x)
     "tanh": lambda x: np.asarray(np.tanh(x), dtype=x.dtype),
     "relu": lambda x: np.asarray(np.maximum(x, 0), dtype=x.dtype),
+    "decay": decay,
     "relu_squared": lambda x: np.asarray(np.maximum(x, 0) ** 2, dtype=x.dtype),
     "identity": lambda x: x,
 }
