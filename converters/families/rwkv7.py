@@ -50,7 +50,9 @@ def build(checkpoint: Checkpoint) -> Graph:
     over, of a wrong shape or not finite.
     """
     configuration.refuse(checkpoint, configuration.unknown(checkpoint.config, KEYS), "a plain RWKV-7")
-    vocabulary, dim, layers = (configuration.size(checkpoint, key) for key in ("vocab_size", "hidden_size", "num_hidden_layers"))
+    vocabulary, dim, layers = (
+        configuration.size(checkpoint, key) for key in ("vocab_size", "hidden_size", "num_hidden_layers")
+    )
     graph = configuration.graph(checkpoint, vocabulary, None)
     model = _Model(graph, checkpoint, dim, _heads(checkpoint, dim))
     first = layer_norm(checkpoint, "blocks.0.ln0", dim, EPSILON)  # one vector per token: part of the embedding
@@ -112,7 +114,10 @@ class _Model:
         graph.add(state, update, BEFORE + state, decay, removed, replacement, value, key)
         read = graph.add(f"{at}.read", StateRead(self.heads), state, receptance)
         norm = GroupNorm(
-            self._vector(f"{block}.ln_x.weight", rank=1), self._vector(f"{block}.ln_x.bias", rank=1), HEAD_EPSILON, self.heads
+            self._vector(f"{block}.ln_x.weight", rank=1),
+            self._vector(f"{block}.ln_x.bias", rank=1),
+            HEAD_EPSILON,
+            self.heads,
         )
         read = graph.add(f"{at}.read_norm", norm, read)
         bonus = self._bonus(layer, receptance, key, value)
@@ -167,7 +172,8 @@ class _Model:
         at, width = f"layer{layer}", self.dim // self.heads
         share = self.checkpoint.take(f"blocks.{layer}.att.r_k", (self.heads, width)).reshape(-1)
         match = self.graph.add(f"{at}.match", Products((share,)), receptance, key)
-        same_head = np.kron(np.eye(self.heads, dtype=np.float32), np.ones((width, width), np.float32))
+        head = np.arange(self.dim) // width
+        same_head = np.asarray(head[:, None] == head, dtype=np.float32)
         total = self.graph.add(f"{at}.match_sum", Linear(same_head), match)
         return self.graph.add(f"{at}.bonus", Products((None,)), total, value)
 

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ HEADER = struct.Struct("<4siiiii")
 LARGEST = 2**24  # no dimension of a real model is beyond
 LONGEST_NAME = 256
 TOKENIZER_LIMIT = 2**28  # bytes
-FLOATS = {0: np.dtype("<f4"), 1: np.dtype("<f2")}
+FLOATS: dict[int, np.dtype[np.floating[Any]]] = {0: np.dtype("<f4"), 1: np.dtype("<f2")}
 BLOCKS = {2: "Q4_0", 3: "Q4_1", 7: "Q5_0", 8: "Q5_1", 9: "Q8_0"}  # rwkv.cpp's numbers are not ggml's
 BLOCK = 32  # weights in a block of each of them
 BLOCK_BYTES = {"Q4_0": 18, "Q4_1": 20, "Q5_0": 22, "Q5_1": 24, "Q8_0": 34}
