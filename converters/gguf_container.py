@@ -174,7 +174,10 @@ class _Cursor:
     def require(self, count: int, what: str) -> None:
         if count > self.limit - self.at:
             raise FormatError(
-                self.where, f"{what} of {count} bytes at {self.at}", f"at most {self.limit - self.at}", "Is it truncated?"
+                self.where,
+                f"{what} of {count} bytes at {self.at}",
+                f"at most {self.limit - self.at}",
+                "Is it truncated?",
             )
 
     def take(self, count: int, what: str = "a value") -> bytes:
@@ -204,7 +207,9 @@ class _Cursor:
             raise FormatError(f"{self.where}: {name:.80}", f"type {kind}", f"0..{max(SCALARS)}")
         kind, count = self.number("<I"), self.number("<Q")
         if count > LARGEST or (kind != STRING and kind not in SCALARS):
-            raise FormatError(f"{self.where}: {name:.80}", f"{count} values of type {kind}", f"at most {LARGEST}, plain")
+            raise FormatError(
+                f"{self.where}: {name:.80}", f"{count} values of type {kind}", f"at most {LARGEST}, plain"
+            )
         if kind == STRING:
             self.require(8 * count, f"{name:.80}: texts")  # of length 0 each
             return [self.text() for _ in range(count)]

@@ -193,7 +193,9 @@ def write(tokenizer: str | None, begin: int | None, end: tuple[int, ...], size: 
         metadata = _described(description, {*end, *(() if begin is None else (begin,))}, size)
         again, given = json.loads(str(read(metadata, "", size, "export").tokenizer))["model"], description["model"]
         if again["merges"] != given["merges"] or not given["vocab"].items() <= again["vocab"].items():
-            raise UnsupportedError("tokenizer", "merges that follow from no scores", "SentencePiece's or a byte-level BPE")
+            raise UnsupportedError(
+                "tokenizer", "merges that follow from no scores", "SentencePiece's or a byte-level BPE"
+            )
     metadata[f"{AT}.add_bos_token"] = begin is not None
     metadata[f"{AT}.add_eos_token"] = False
     if begin is not None:
@@ -217,7 +219,7 @@ def _described(description: dict[str, Any], silent: set[int], size: int) -> dict
     for entry in added:
         tokens[entry["id"]], types[entry["id"]] = entry["content"], CONTROL if entry["special"] else USER
     silent |= {entry["id"] for entry in added}
-    described = {f"{AT}.tokens": tokens}
+    described: dict[str, Any] = {f"{AT}.tokens": tokens}
     if model.get("byte_fallback"):
         unknown = model["vocab"].get(model.get("unk_token"), 0)
         for number, token in enumerate(tokens):
@@ -252,7 +254,7 @@ def _prefixed(normalizer: dict[str, Any]) -> bool:
     steps = [step["type"] for step in normalizer.get("normalizers", [normalizer] if normalizer else [])]
     if steps not in (["Prepend", "Replace"], ["Replace"]):
         raise UnsupportedError("tokenizer", f"a normalizer {steps}", "spaces spelled by SentencePiece's rule")
-    return steps[0] == "Prepend"
+    return bool(steps[0] == "Prepend")
 
 
 def _cut_of(description: dict[str, Any]) -> str:

@@ -80,7 +80,9 @@ def scored(
         if piece[:cut] in numbers and piece[cut:] in numbers
     ]
     merges = [(left, right) for *_, left, right in sorted(splits)]
-    tokenizer = Tokenizer(models.BPE(vocab=numbers, merges=merges, unk_token=unknown, byte_fallback=True, fuse_unk=True))
+    tokenizer = Tokenizer(
+        models.BPE(vocab=numbers, merges=merges, unk_token=unknown, byte_fallback=True, fuse_unk=True)
+    )
     spaces = normalizers.Replace(" ", SPACE)
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), spaces]) if prefix else spaces
     strip = [decoders.Strip(" ", 1, 0)] if prefix else []

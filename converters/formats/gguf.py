@@ -220,9 +220,7 @@ def _architecture(container: Container, where: str, own: bool) -> Architecture:
         raise FormatError(f"{where}: general.architecture", f"{name!r:.60}", "a text")
     architecture = ARCHITECTURES.get(name)
     if architecture is None:
-        raise UnsupportedError(
-            f"{where}: general.architecture", f"{name!r:.60}", "one of " + ", ".join(ARCHITECTURES)
-        )
+        raise UnsupportedError(f"{where}: general.architecture", f"{name!r:.60}", "one of " + ", ".join(ARCHITECTURES))
     wrong = []
     for key, value in metadata.items():
         short = key.removeprefix(f"{name}.")
@@ -279,7 +277,9 @@ def _head_width(metadata: Mapping[str, Any], name: str, where: str) -> int:
 
 def _config(metadata: Mapping[str, Any], name: str, architecture: Architecture, width: int) -> dict[str, Any]:
     """The configuration under Hugging Face's keys."""
-    config = {long: metadata[f"{name}.{short}"] for short, long in architecture.keys.items() if f"{name}.{short}" in metadata}
+    config = {
+        long: metadata[f"{name}.{short}"] for short, long in architecture.keys.items() if f"{name}.{short}" in metadata
+    }
     turning = metadata.get(f"{name}.rope.dimension_count", width)
     if architecture.partly and turning != width:
         config["partial_rotary_factor"] = turning / width if type(turning) is int else repr(turning)
@@ -350,7 +350,7 @@ def _arranged(values: Floats, entry: Entry, architecture: Architecture, width: i
     if kind in architecture.inputs_first and values.ndim == 2:
         return np.ascontiguousarray(values.T)
     if architecture.offset and kind.endswith("norm"):
-        return values - np.float32(architecture.offset)
+        return np.asarray(values - np.float32(architecture.offset), dtype=np.float32)
     return values
 
 
