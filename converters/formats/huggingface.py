@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,22 @@ def recognizes(path: Path) -> bool:
     return path.is_dir() and (path / CONFIG).is_file()
 
 
+@dataclass(eq=False)
+class Description:
+    """What a model's folder says beside its weights.
+
+    begin: the tokens that open a text, none or one. sources: files that say it, before and after the weights.
+    """
+
+    config: dict[str, Any]
+    begin: tuple[int, ...] = ()
+    end: tuple[int, ...] = ()
+    tokenizer: str | None = None
+    notes: list[str] = field(default_factory=list)
+    sources: list[Path] = field(default_factory=list)
+    more_sources: list[Path] = field(default_factory=list)
+
+
 def read(path: Path, tokenizer: Path | None = None) -> Checkpoint:
     """Read a Hugging Face folder; tensors keep their names and become float32.
 
@@ -43,7 +60,39 @@ def read(path: Path, tokenizer: Path | None = None) -> Checkpoint:
     """
     if not recognizes(path):
         raise FormatError(str(path), f"no {CONFIG}", "a Hugging Face folder")
-    config = _read_object(path / CONFIG)
+    said = describe(path)
+    shards = _shards(path)
+    tensors: dict[str, Floats] = {}
+    for shard, listed in shards.items():
+        tensors.update(_read_shard(shard, listed))
+    said.notes += drop_buffers(tensors)
+    said.sources += [path / INDEX] if (path / INDEX).is_file() else []
+    said.sources += sorted(shards)
+    add_tokenizer(said, path, tokenizer)
+    return Checkpoint(
+        source=str(path),
+        format="huggingface",
+        digest=digest_files([*said.sources, *said.more_sources]),
+        config=said.config,
+        tensors=tensors,
+        tokenizer=said.tokenizer,
+        begin=said.begin[0] if said.begin else None,
+        end=said.end,
+        notes=said.notes,
+    )
+
+
+def takes_vectors(config: dict[str, Any]) -> bool:
+    """True for the configuration of a model that takes no tokens."""
+    return "latent" in config and "vocab_size" not in config
+
+
+def describe(path: Path) -> Description:
+    """Configuration and special tokens of a folder.
+
+    raises: FormatError for files that are damaged; UnsupportedError for quantized weights.
+    """
+    config = read_object(path / CONFIG)
     if config.pop("quantization_config", None) is not None:
         raise UnsupportedError(
             str(path / CONFIG),
@@ -51,53 +100,45 @@ def read(path: Path, tokenizer: Path | None = None) -> Checkpoint:
             "float weights",
             "snngen quantizes them itself: give the original",
         )
-    vector = "latent" in config and "vocab_size" not in config  # a model that takes no tokens
     vocabulary = config.get("vocab_size")
-    if vector:
+    if takes_vectors(config):
         vocabulary = 0
     elif not isinstance(vocabulary, int) or isinstance(vocabulary, bool) or vocabulary < 1:
         raise FormatError(f"{path / CONFIG}: vocab_size", f"{vocabulary!r:.60}", "a positive integer")
-    sources, notes = [path / CONFIG], []
-    begin = _tokens(config, "bos_token_id", vocabulary, path / CONFIG)
-    if len(begin) > 1:
-        raise FormatError(f"{path / CONFIG}: bos_token_id", f"{begin}", "at most one token that begins a text")
-    end = _tokens(config, "eos_token_id", vocabulary, path / CONFIG)
+    said = Description(config, sources=[path / CONFIG])
+    said.begin = _tokens(config, "bos_token_id", vocabulary, path / CONFIG)
+    if len(said.begin) > 1:
+        raise FormatError(f"{path / CONFIG}: bos_token_id", f"{said.begin}", "at most one token that begins a text")
+    said.end = _tokens(config, "eos_token_id", vocabulary, path / CONFIG)
     if (path / GENERATION).is_file():
-        sources.append(path / GENERATION)
-        end = _tokens(_read_object(path / GENERATION), "eos_token_id", vocabulary, path / GENERATION) or end
+        said.sources.append(path / GENERATION)
+        said.end = _tokens(read_object(path / GENERATION), "eos_token_id", vocabulary, path / GENERATION) or said.end
+    return said
 
-    shards = _shards(path)
-    tensors: dict[str, Floats] = {}
-    for shard, listed in shards.items():
-        tensors.update(_read_shard(shard, listed))
+
+def drop_buffers(tensors: dict[str, Floats]) -> list[str]:
+    """Remove what follows from the configuration; returns the notes on it."""
     buffers = [name for name in tensors if BUFFER.search(name)]
     for name in buffers:
         del tensors[name]
-    if buffers:
-        notes.append(f"{len(buffers)} rotary_emb.inv_freq buffers were dropped: positions follow from rope_theta")
-    sources += [path / INDEX] if (path / INDEX).is_file() else []
-    sources += sorted(shards)
+    if not buffers:
+        return []
+    return [f"{len(buffers)} rotary_emb.inv_freq buffers were dropped: positions follow from rope_theta"]
 
+
+def add_tokenizer(said: Description, path: Path, tokenizer: Path | None) -> None:
+    """Add the tokenizer that is given, or the folder's own, to what the folder says."""
     chosen = _tokenizer_path(path, tokenizer)
-    text = None
-    if vector and chosen is not None:
-        raise FormatError(str(chosen), "a tokenizer", "none for a model that takes no tokens")
-    if chosen is None and not vector:
-        notes.append(f"the folder has no {TOKENIZER}: prompts are token numbers")
-    elif chosen is not None:
-        text, begin = read_tokenizer(chosen, vocabulary, begin, notes)
-        sources.append(chosen)
-    return Checkpoint(
-        source=str(path),
-        format="huggingface",
-        digest=digest_files(sources),
-        config=config,
-        tensors=tensors,
-        tokenizer=text,
-        begin=begin[0] if begin else None,
-        end=end,
-        notes=notes,
-    )
+    if takes_vectors(said.config):
+        if chosen is not None:
+            raise FormatError(str(chosen), "a tokenizer", "none for a model that takes no tokens")
+        return
+    if chosen is None:
+        said.notes.append(f"the folder has no {TOKENIZER}: prompts are token numbers")
+        return
+    vocabulary = int(said.config["vocab_size"])
+    said.tokenizer, said.begin = read_tokenizer(chosen, vocabulary, said.begin, said.notes)
+    said.more_sources.append(chosen)
 
 
 def _shards(path: Path) -> dict[Path, set[str] | None]:
@@ -114,11 +155,11 @@ def _shards(path: Path) -> dict[Path, set[str] | None]:
                 str(path),
                 f"weights in pickles ({', '.join(pickles[:3])}); a pickle can run any code, so none is ever loaded",
                 WEIGHTS,
-                "Convert them where you trust them: "
+                "Give the file itself, of which only tensors are read, or convert it where you trust it: "
                 "AutoModelForCausalLM.from_pretrained(path).save_pretrained(path, safe_serialization=True)",
             )
         raise FormatError(str(path), "no weights", f"{WEIGHTS}, or {INDEX} and its shards")
-    weight_map = _read_object(path / INDEX).get("weight_map")
+    weight_map = read_object(path / INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise FormatError(f"{path / INDEX}: weight_map", f"{weight_map!r:.60}", "tensor names with their shards")
     shards: dict[Path, set[str] | None] = {}
@@ -232,7 +273,8 @@ def _tokens(settings: dict[str, Any], key: str, vocabulary: int, path: Path) -> 
     return tuple(dict.fromkeys(tokens))
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object of a file of at most `JSON_LIMIT` bytes, without repeated keys."""
     return _parse(_read_text(path, JSON_LIMIT), str(path))
 
 
