@@ -18,16 +18,14 @@ import argparse
 import hashlib
 import json
 import math
-import os
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor, nn
 from torch.nn import functional as F
+from training import Schedule, Trainer, byte_tokenizer, loss_over, split, write_aside
 
 
 @dataclass(frozen=True)
@@ -145,124 +143,41 @@ class Llama(nn.Module):
         return F.linear(self.norm(x), self.embed_tokens.weight)
 
 
-def byte_tokenizer() -> Tokenizer:
-    """A tokenizer whose token number is the byte itself."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]  # as GPT-2 spells bytes
-    spelling = {byte: chr(byte) for byte in printable}
-    for byte in range(256):
-        spelling.setdefault(byte, chr(256 + len(spelling) - len(printable)))
-    tokenizer = Tokenizer(models.BPE(vocab={spelling[byte]: byte for byte in range(256)}, merges=[]))
-    split = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
-    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
-    tokenizer.decoder = decoders.ByteLevel()
-    return tokenizer
-
-
-@torch.no_grad()
-def loss_over(model: Llama, tokens: Tensor, stride: int) -> float:
-    """Mean cross-entropy in nats per byte over the whole of `tokens`, in windows of the model's context.
-
-    Every byte but the first is predicted once; each has at least `context - stride` bytes before it,
-    except those of the first window.
-    """
-    model.eval()
-    context = model.shape.max_position_embeddings
-    device = next(model.parameters()).device
-    total, count = 0.0, 0
-    for start in range(0, len(tokens) - 1, stride):
-        window = tokens[start : start + context + 1].long().to(device)[None]
-        logits = model(window[:, :-1]).float()
-        fresh = logits.shape[1] if start == 0 else logits.shape[1] - (context - stride)
-        if fresh <= 0:
-            break
-        part = F.cross_entropy(logits[0, -fresh:], window[0, -fresh:], reduction="sum")
-        total, count = total + float(part), count + fresh
-    model.train()
-    return total / count
-
-
-def optimizers(model: Llama, rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the blocks (few outliers, so they quantize well), AdamW for the rest."""
-    matrices = [w for name, w in model.named_parameters() if w.ndim == 2 and "embed" not in name]
-    others = [w for name, w in model.named_parameters() if w.ndim != 2 or "embed" in name]
-    return [
-        torch.optim.Muon(matrices, lr=rate, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.95), weight_decay=0.0),
-    ]
-
-
-def write_aside(path: Path, write: object) -> None:
-    """Write to a temporary name, then rename: a file is either whole or absent."""
-    aside = path.with_name(path.name + ".part")
-    write(aside)  # type: ignore[operator]
-    os.replace(aside, path)
-
-
 def train(options: argparse.Namespace) -> None:
     corpus = options.corpus.read_bytes()
-    data = torch.frombuffer(bytearray(corpus), dtype=torch.uint8)
-    border = int(0.9 * len(data))
-    training, validation = data[:border], data[border:]
+    training, validation = split(corpus)
     shape = Shape()
-    device = torch.device(options.device)
     torch.manual_seed(options.seed)
-    model = Llama(shape, options.dropout).to(device)
-    steppers = optimizers(model, options.rate)
-    generator = torch.Generator().manual_seed(options.seed)
+    model = Llama(shape, options.dropout).to(torch.device(options.device))
+    context = shape.max_position_embeddings
+    asked = (options.steps, options.batch, options.rate, options.warmup, options.cooldown, options.seed)
+    trainer = Trainer(model, model, Schedule(context, *asked))
     options.out.mkdir(parents=True, exist_ok=True)
     checkpoint = options.out / "checkpoint.pt"
-    first, history, spent = 0, [], 0.0
+    history: list[list[float]] = []
     if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
-        model.load_state_dict(saved["model"])
-        for stepper, state in zip(steppers, saved["optimizers"], strict=True):
-            stepper.load_state_dict(state)
-        generator.set_state(saved["generator"].cpu())
-        first, history, spent = saved["step"], saved["history"], saved["seconds"]
-        print(f"resuming at step {first}")
+        saved = torch.load(checkpoint, map_location=trainer.device, weights_only=True)
+        trainer.load(saved)
+        history = saved["history"]
+        print(f"resuming at step {trainer.step}")
     size = sum(weight.numel() for weight in model.parameters())
     print(f"{size:,} parameters, {len(training):,} training bytes, {len(validation):,} validation bytes")
 
-    context, started = shape.max_position_embeddings, time.monotonic()
-    for step in range(first, options.steps):
-        warm = min(1.0, (step + 1) / options.warmup)
-        cool = min(1.0, (options.steps - step) / (options.cooldown * options.steps))
-        for stepper in steppers:
-            for group in stepper.param_groups:
-                group["lr"] = options.rate * warm * cool
-        starts = torch.randint(len(training) - context - 1, (options.batch,), generator=generator)
-        batch = torch.stack([training[s : s + context + 1] for s in starts]).long().to(device)
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            logits = model(batch[:, :-1])
-        loss = F.cross_entropy(logits.float().flatten(0, 1), batch[:, 1:].flatten())
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for stepper in steppers:
-            stepper.step()
-            stepper.zero_grad(set_to_none=True)
-        done = step + 1
+    for loss in trainer.steps(training, half=True):
+        done = trainer.step
         if done % options.report == 0 or done == options.steps:
-            seconds = spent + time.monotonic() - started
-            sample = loss_over(model, validation[: 64 * context], context)
-            history.append([done, loss.item(), sample])
-            left = seconds / done * (options.steps - done)
+            sample = loss_over(model, model, validation[: 64 * context], context, context)
+            history.append([done, loss, sample])
+            left = trainer.seconds / done * (options.steps - done)
             print(
-                f"step {done}/{options.steps}  training {loss.item():.4f}  validation {sample:.4f}  "
-                f"{seconds:.0f} s, {left:.0f} s left",
+                f"step {done}/{options.steps}  training {loss:.4f}  validation {sample:.4f}  "
+                f"{trainer.seconds:.0f} s, {left:.0f} s left",
                 flush=True,
             )
-            state = {
-                "model": model.state_dict(),
-                "optimizers": [stepper.state_dict() for stepper in steppers],
-                "generator": generator.get_state(),
-                "step": done,
-                "history": history,
-                "seconds": seconds,
-            }
+            state = {**trainer.state(), "history": history}
             write_aside(checkpoint, lambda path, state=state: torch.save(state, path))
 
-    final = loss_over(model, validation, context // 2)
+    final = loss_over(model, model, validation, context, context // 2)
     print(f"validation over the last 10 %: {final:.4f} nats per byte")
     weights = {f"model.{name}": weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()}
     config = {

@@ -1,4 +1,4 @@
-"""Llama, Mistral and Qwen2: logits equal to those of transformers, and a refusal of all that would change them."""
+"""Llama, Mistral, Qwen2, Qwen3: logits equal to those of transformers, and a refusal of all that would change them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from parity import TOLERANCE, difference, difference_in_pieces, saved
 
 from snngen.converters import families, formats
 from snngen.converters.checkpoint import Checkpoint
 from snngen.converters.families import llama
-from snngen.converters.graph import Graph
 from snngen.errors import CapacityError, FormatError, UnsupportedError
 
-TOLERANCE = 1e-4  # largest difference of a logit; they are float32 and reach about ten
 SIZES = {
     "vocab_size": 61,
     "hidden_size": 32,
@@ -64,49 +63,34 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {},
     ),
     "qwen2 bfloat16 in shards": ("Qwen2", {}, {"dtype": "bfloat16", "max_shard_size": "5KB"}),
+    "qwen3": ("Qwen3", {"head_dim": 8}, {}),
+    "qwen3 wide heads tied": ("Qwen3", {"head_dim": 16, "tie_word_embeddings": True, "rms_norm_eps": 0.1}, {}),
+    "qwen3 biases": ("Qwen3", {"head_dim": 8, "attention_bias": True}, {}),
+    "qwen3 window": (
+        "Qwen3",
+        {"head_dim": 8, "use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 1},
+        {},
+    ),
 }
-WINDOWED = {"mistral window", "qwen2 window"}
-
-
-def saved(folder: Path, kind: str, changes: dict[str, Any], saving: dict[str, Any]) -> Any:
-    """A random model of transformers, saved in `folder`, and read back by transformers in float32."""
-    torch = pytest.importorskip("torch", reason="parity with transformers needs torch (pip install snngen[parity])")
-    transformers = pytest.importorskip("transformers", reason="pip install snngen[parity]")
-    torch.manual_seed(0)
-    config = getattr(transformers, f"{kind}Config")(**{**SIZES, **changes})
-    model = getattr(transformers, f"{kind}ForCausalLM")(config)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():  # biases begin at 0 and norms at 1: nothing would be tested
-            parameter.normal_(1.0 if "norm" in name else 0.0, 0.25)
-    saving = dict(saving)
-    if dtype := saving.pop("dtype", None):
-        model = model.to(getattr(torch, dtype))
-    model.save_pretrained(folder, **saving)
-    return type(model).from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
-
-
-def difference(graph: Graph, model: Any, tokens: np.ndarray) -> float:
-    import torch
-
-    with torch.no_grad():
-        expected = model(torch.from_numpy(tokens)).logits.numpy()
-    assert expected.std() > 1  # so that the tolerance says something
-    return float(np.abs(graph.run(tokens) - expected).max())
+WINDOWED = {"mistral window", "qwen2 window", "qwen3 window"}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_logits_equal_those_of_transformers(tmp_path: Path, case: str) -> None:
-    model = saved(tmp_path, *CASES[case])
+    kind, changes, saving = CASES[case]
+    model = saved(tmp_path, kind, {**SIZES, **changes}, saving)
     graph = families.build(formats.read(tmp_path))
     assert graph.context == (WINDOW if case in WINDOWED else SIZES["max_position_embeddings"])
     assert len(list(tmp_path.glob("*.safetensors"))) > 1 or "shards" not in case
     tokens = np.random.default_rng(0).integers(SIZES["vocab_size"], size=(4, graph.context))
     assert difference(graph, model, tokens) < TOLERANCE
+    assert difference_in_pieces(graph, tokens, [1, 4, 5, 11]) < TOLERANCE
 
 
 @pytest.mark.parametrize("case", sorted(WINDOWED))
 def test_beyond_the_sliding_window_nothing_is_computed(tmp_path: Path, case: str) -> None:
-    model = saved(tmp_path, *CASES[case])
+    kind, changes, saving = CASES[case]
+    model = saved(tmp_path, kind, {**SIZES, **changes}, saving)
     checkpoint = formats.read(tmp_path)
     graph = families.build(checkpoint)
     assert any("sliding window of 12 tokens" in note for note in graph.notes)
@@ -118,7 +102,8 @@ def test_beyond_the_sliding_window_nothing_is_computed(tmp_path: Path, case: str
 
 
 def test_a_configuration_of_older_transformers_is_understood(tmp_path: Path) -> None:
-    model = saved(tmp_path, "Llama", {"rope_parameters": {"rope_type": "default", "rope_theta": 777.0}}, {})
+    rope = {"rope_type": "default", "rope_theta": 777.0}
+    model = saved(tmp_path, "Llama", {**SIZES, "rope_parameters": rope})
     config = json.loads((tmp_path / "config.json").read_text())
     del config["rope_parameters"], config["head_dim"], config["dtype"], config["attention_bias"], config["mlp_bias"]
     config |= {"rope_theta": 777.0, "rope_scaling": None, "torch_dtype": "float32", "_name_or_path": "somewhere"}
@@ -204,6 +189,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "use_mrope = True": {"model_type": "qwen2", "use_mrope": True},
     "attention_bias = True": {"model_type": "mistral", "attention_bias": True},
     "mlp_bias = True": {"model_type": "qwen2", "mlp_bias": True},
+    "mlp_bias = True \\(not a choice of qwen3": {"model_type": "qwen3", "mlp_bias": True},
     "layer_types .*chunked_attention": {"layer_types": ["chunked_attention"] * 3},
     "layer_types = 'sliding_attention'": {"layer_types": "sliding_attention"},
     "layer_types = \\[\\[\\]": {"layer_types": [[], [], []]},
@@ -230,8 +216,8 @@ def test_everything_unsupported_stands_in_one_message() -> None:
 
 
 def test_an_unknown_architecture_is_refused() -> None:
-    for model_type in ("gpt2", None, ["llama"]):
-        with pytest.raises(UnsupportedError, match="llama, mistral, qwen2"):
+    for model_type in ("bert", None, ["llama"]):
+        with pytest.raises(UnsupportedError, match=r"llama, .*mistral, .*qwen2, qwen3"):
             families.build(checkpoint(model_type=model_type))  # type: ignore[arg-type]
 
 
