@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from snngen.converters.graph import Graph
 from snngen.converters.operations import Floats
+from snngen.encoding import encode
 from snngen.engines.settled import SettledEngine
 from snngen.network import Network
 
@@ -29,26 +31,27 @@ class LayerNoise:
     active: float
 
 
-def layer_noise(graph: Graph, network: Network, sequences: Sequence[Sequence[int]]) -> list[LayerNoise]:
-    """Run float graph and network side by side on token sequences; compare each population that has a float value."""
+def layer_noise(graph: Graph, network: Network, sequences: Sequence[Any]) -> list[LayerNoise]:
+    """Run float graph and network side by side on sequences; compare each population that has a float value.
+
+    sequences: token numbers each, or (tokens, channels) floats where the input is a vector.
+    """
     engine = SettledEngine(network)
     shared = [p for p in network.populations if p.name in {node.name for node in graph.nodes}]
     sums = {p.name: np.zeros(5) for p in shared}  # signal, noise, clipped, active, codes
     for sequence in sequences:
-        values: dict[str, Floats] = {}
-
-        def keep(name: str, value: Floats, values: dict[str, Floats] = values) -> Floats:
-            values[name] = value[0]
-            return value
-
-        graph.run(np.asarray(sequence)[None], transform=keep)
+        given = np.asarray(sequence)
+        values = graph.observe(given[None])
         engine.reset()
-        for index, token in enumerate(sequence):
-            engine.step(int(token))
+        for index, token in enumerate(given):
+            if graph.channels:
+                engine.step(codes={graph.entry: encode(network, token)})
+            else:
+                engine.step(int(token))
             for population in shared:
                 codes = engine.codes(population.name)
                 sums[population.name] += _compare(
-                    values[population.name][index], codes, population.scale, *population.neuron.range
+                    values[population.name][0, index], codes, population.scale, *population.neuron.range
                 )
     return [
         LayerNoise(

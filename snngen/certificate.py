@@ -89,11 +89,12 @@ class Certificate:
 class _Comparison:
     """Compares token after token with the reference, and counts."""
 
-    def __init__(self, network: Network, tokens: Sequence[int]) -> None:
+    def __init__(self, network: Network, tokens: Sequence[int] | IntArray) -> None:
         if not len(tokens):
             raise PromptError("certificate", "no tokens", "at least one: nothing compared proves nothing")
         self.network, self.tokens = network, tokens
-        self.expected = reference.run(network, tokens)
+        vectors = np.ndim(tokens) == 2
+        self.expected = reference.run(network, {network.sources[0].name: np.asarray(tokens)} if vectors else tokens)
         self.codes = self.mismatches = self.decided = 0
         self.first: Mismatch | None = None
 
@@ -121,14 +122,15 @@ class _Comparison:
 
 def certify(
     network: Network,
-    tokens: Sequence[int],
+    tokens: Sequence[int] | IntArray,
     engine: Engine | None = None,
     progress: Callable[[int, int], None] | None = None,
     ledger: Ledger | None = None,
 ) -> Certificate:
     """Run tokens through an engine and the reference and compare every code of every population and every logit.
 
-    tokens: (n,) token numbers, at most the context. engine: the one to check; a new one otherwise.
+    tokens: (n,) token numbers, at most the context; or (n, size) codes of a network whose source takes a vector (see
+    `snngen.picture.encode`). engine: the one to check; a new one otherwise.
     progress: is told (tokens done, tokens in all). ledger: receives what every token took, as generated ones.
     raises: PromptError for no tokens at all, or some that the network does not know.
     """
@@ -136,7 +138,10 @@ def certify(
     engine = SettledEngine(network) if engine is None else engine
     engine.reset()
     for index, token in enumerate(tokens):
-        engine.step(int(token))
+        if np.ndim(token):
+            engine.step(codes={network.sources[0].name: np.asarray(token)})
+        else:
+            engine.step(int(token))
         if ledger is not None:
             ledger.record(GENERATE, *engine.counted(), engine.ticks)
         comparison.add(index, engine.codes, engine.output)

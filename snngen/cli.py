@@ -224,7 +224,7 @@ def convert(
     """Turn a model into a spiking network."""
     from snngen.converters.convert import convert as run
     from snngen.converters.convert import report
-    from snngen.converters.quantize import Settings
+    from snngen.converters.settings import Settings
 
     if out.exists() and source.exists() and out.samefile(source):
         raise PromptError(str(out), "the source itself", "another file to write")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from snngen.errors import NetworkError
 from snngen.integers import INT32_MAX, FloatArray
 from snngen.neurons import Neuron
+from snngen.neurons.accumulator import Accumulator
 from snngen.neurons.source import Source
 from snngen.synapses import Synapse
 
@@ -52,6 +54,8 @@ class Projection:
     source, target: names of populations; the source settles first.
     operand: which input of the target it drives.
     writer: the population that writes the weights, for synapse models that are written.
+    delayed: True where what is delivered drives the target at the next token; nothing does at the first. This is
+        how a network is recurrent: source and target may stand in any order, or be the same.
     """
 
     source: str
@@ -59,12 +63,13 @@ class Projection:
     synapse: Synapse
     operand: str = "drive"
     writer: str | None = None
+    delayed: bool = False
 
     @property
     def name(self) -> str:
-        """``source -> target`` and the operand where it is not the only one."""
+        """``source -> target`` (``~>`` where delayed) and the operand where it is not the only one."""
         operand = "" if self.operand == "drive" else f":{self.operand}"
-        return f"{self.source} -> {self.target}{operand}"
+        return f"{self.source} {'~>' if self.delayed else '->'} {self.target}{operand}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +81,8 @@ class Network:
     tokenizer: a `tokenizers` JSON text, or None where the network has no text.
     begin: the token that opens every text, or None. end: the tokens that close one.
     provenance: where the network came from; text and numbers only.
+    picture: (channels, height, width) where the output is a picture, channel by channel and row by row; else None.
+    picture_range: what its darkest and brightest values are, in the output's scale.
     """
 
     populations: tuple[Population, ...]
@@ -85,6 +92,8 @@ class Network:
     begin: int | None = None
     end: tuple[int, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
+    picture: tuple[int, int, int] | None = None
+    picture_range: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "populations", tuple(self.populations))
@@ -106,6 +115,7 @@ class Network:
         for token in (*self.end, *(() if self.begin is None else (self.begin,))):
             if not 0 <= token < self.vocabulary:
                 raise NetworkError("Network.begin/end", f"token {token}", f"0..{self.vocabulary - 1}")
+        self._check_picture()
 
     @cached_property
     def order(self) -> dict[str, int]:
@@ -152,6 +162,7 @@ class Network:
             before = [
                 stages[self.order[name]]
                 for projection in self.into(population.name)
+                if not projection.delayed
                 for name in (projection.source, projection.writer)
                 if name is not None
             ]
@@ -167,24 +178,56 @@ class Network:
             _digest_fields(hasher, population.neuron)
         for projection in self.projections:
             ends = [projection.source, projection.target, projection.operand, projection.writer]
-            hasher.update(json.dumps([*ends, projection.synapse.kind]).encode())
+            delayed = ["delayed"] if projection.delayed else []
+            hasher.update(json.dumps([*ends, projection.synapse.kind, *delayed]).encode())
             _digest_fields(hasher, projection.synapse)
         hasher.update(json.dumps([self.output, self.tokenizer, self.begin, list(self.end)]).encode())
+        if self.picture is not None:
+            hasher.update(json.dumps(["picture", list(self.picture), list(self.picture_range)]).encode())
         return hasher.hexdigest()
 
     def sent_when_changed(self, name: str) -> bool:
         """True where a code that keeps drive from token to token (`delta`) sends a population only when it changes.
 
-        Not so where all that it meets are weights that change themselves, or where it is written as weights.
+        Not so where it meets weights that change themselves, where it is written as weights, or where it shares a
+        drive with a population that is sent in full: a drive is kept as a whole or not at all.
         """
-        sending = [projection.synapse.persistent for projection in self.projections if projection.source == name]
-        writes = any(projection.writer == name for projection in self.projections)
-        return not writes and (not sending or any(sending))
+        return name not in self._sent_in_full
+
+    @cached_property
+    def _sent_in_full(self) -> set[str]:
+        full = {projection.writer for projection in self.projections if projection.writer is not None}
+        full |= {projection.source for projection in self.projections if not projection.synapse.persistent}
+        drives: dict[tuple[str, str], set[str]] = {}
+        for projection in self.projections:
+            drives.setdefault((projection.target, projection.operand), set()).add(projection.source)
+        while mixed := [sources for sources in drives.values() if sources & full and not sources <= full]:
+            full = full.union(*mixed)
+        return full
+
+    def kept(self, projection: Projection) -> bool:
+        """True where the drive of a projection stays from token to token under a code that sends changes."""
+        return projection.synapse.persistent and self.sent_when_changed(projection.source)
+
+    @cached_property
+    def recurrent(self) -> bool:
+        """True where some projection is delayed."""
+        return any(projection.delayed for projection in self.projections)
 
     def bound(self, name: str) -> int:
         """Largest magnitude of any code of a population."""
         low, high = self[name].neuron.range
-        return max(-low, high)
+        bound = max(-low, high)
+        return min(bound, self._potential_bounds.get(name, bound))
+
+    def _check_picture(self) -> None:
+        if self.picture is None:
+            return
+        size, (low, high) = self[self.output].size, self.picture_range
+        if len(self.picture) != 3 or min(self.picture) < 1 or math.prod(self.picture) != size:
+            raise NetworkError("Network.picture", str(self.picture), f"channels, height, width of {size} values")
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise NetworkError("Network.picture_range", f"{low}..{high}", "finite, from dark to bright")
 
     def _check_projection(self, projection: Projection) -> None:
         where, synapse = projection.name, projection.synapse
@@ -199,9 +242,11 @@ class Network:
         if projection.operand not in target.neuron.operands:
             raise NetworkError(where, f"operand {projection.operand!r}", f"one of {target.neuron.operands}")
         for earlier in (projection.source, projection.writer):
-            if earlier is not None and self.order[earlier] >= self.order[projection.target]:
+            if earlier is not None and not projection.delayed and self.order[earlier] >= self.order[projection.target]:
                 raise NetworkError(where, f"{earlier!r} after its target", "sources before targets")
-        if projection.writer is not None:
+        if projection.delayed and not synapse.persistent:
+            raise NetworkError(where, f"delayed {synapse.kind} synapses", "weights that stay as they are")
+        if projection.writer is not None and synapse.memory_bytes:
             low, high = self[projection.writer].neuron.range
             if low < -128 or high > 127:
                 raise NetworkError(where, f"written codes {low}..{high}", "-128..127, the int8 of a written weight")
@@ -215,9 +260,7 @@ class Network:
             total = largest_bias(population) if population.neuron.wide else 0
             for projection in feeding:
                 written = 0 if projection.writer is None else self.bound(projection.writer)
-                wide = self[projection.source].neuron.wide
-                largest = self.potential_bound(projection.source) if wide else self.bound(projection.source)
-                total += projection.synapse.bound(largest, written)
+                total += self._drive_bound(projection, written)
             if total > INT32_MAX:
                 raise NetworkError(
                     f"{population.name}:{operand}",
@@ -226,16 +269,20 @@ class Network:
                     "fewer bits, or a coarser grid",
                 )
             bounds.append(total)
-        self._drive_bounds[population.name] = tuple(bounds)
+        if isinstance(population.neuron, Accumulator):
+            self._potential_bounds[population.name] = bounds[0]
         population.neuron.check_operands(tuple(bounds))
 
-    @cached_property
-    def _drive_bounds(self) -> dict[str, tuple[int, ...]]:
-        return {}
+    def _drive_bound(self, projection: Projection, written: int) -> int:
+        source = self[projection.source]
+        if isinstance(source.neuron, Source) and source.neuron.one_hot:
+            return projection.synapse.bound_of_one(self.bound(source.name))
+        return projection.synapse.bound(self.bound(source.name), written)
 
-    def potential_bound(self, name: str) -> int:
-        """Largest magnitude that an accumulator can reach, from its weights and the ranges of its sources."""
-        return self._drive_bounds[name][0]
+    @cached_property
+    def _potential_bounds(self) -> dict[str, int]:
+        """Largest magnitude that each accumulator can reach, from its weights and the ranges of its sources."""
+        return {}
 
 
 def largest_bias(population: Population) -> int:
@@ -246,6 +293,8 @@ def largest_bias(population: Population) -> int:
 def _digest_fields(hasher: Any, model: Neuron | Synapse) -> None:
     for part in fields(model):  # type: ignore[arg-type]
         value = getattr(model, part.name)
+        if part.metadata.get("later") and value == part.default:
+            continue  # a field that came later leaves the digests of older networks as they are
         if isinstance(value, np.ndarray):
             hasher.update(json.dumps([part.name, value.dtype.str, list(value.shape)]).encode())
             hasher.update(np.ascontiguousarray(value).data)

@@ -4,10 +4,11 @@ The first 512 bytes (HDF5's user block) hold a line of text with the SHA-256 of 
 HDF5 sees a byte: on a damaged file the library may not just fail but take the process down.
 
 Layout, version 1:
-    /                   format, version, checksum, output, begin, end, provenance (JSON)
+    /                   format, version, checksum, output, begin, end, provenance (JSON); picture and picture_range
+                        where the output is a picture
     /tokenizer          tokenizers JSON text, where there is one
     /populations/0000   name, kind, scale, and the fields of the neuron model
-    /projections/0000   source, target, operand, writer, kind, and the fields of the synapse model
+    /projections/0000   source, target, operand, writer, kind, delayed, and the fields of the synapse model
 """
 
 from __future__ import annotations
@@ -83,6 +84,8 @@ def _write(network: Network, aside: Path) -> None:
             begin=-1 if network.begin is None else network.begin, end=json.dumps(list(network.end)),
             provenance=json.dumps(network.provenance, sort_keys=True),
         )  # fmt: skip
+        if network.picture is not None:
+            file.attrs.update(picture=network.picture, picture_range=network.picture_range)
         if network.tokenizer is not None:
             file["tokenizer"] = network.tokenizer
         group = file.create_group("populations")
@@ -98,6 +101,8 @@ def _write(network: Network, aside: Path) -> None:
                 source=projection.source, target=projection.target, operand=projection.operand,
                 writer=projection.writer or "", kind=projection.synapse.kind,
             )  # fmt: skip
+            if projection.delayed:
+                entry.attrs["delayed"] = 1
             _write_fields(entry, projection.synapse)
 
 
@@ -157,10 +162,11 @@ def _read(file: h5py.File, where: str, size: int) -> Network:
         populations.append(Population(str(entry.attrs["name"]), neuron, _array(entry["scale"], at, size)))
     projections = []
     for key, entry in sorted(file["projections"].items()):
-        at, known = f"{where}:/projections/{key}", {"source", "target", "operand", "writer", "kind"}
+        at, known = f"{where}:/projections/{key}", {"source", "target", "operand", "writer", "kind", "delayed"}
         synapse = _model(entry, synapses.by_kind, known, set(), at, size)
         source, target, operand, writer = (str(entry.attrs[k]) for k in ("source", "target", "operand", "writer"))
-        projections.append(Projection(source, target, synapse, operand, writer or None))
+        delayed = bool(entry.attrs.get("delayed", 0))
+        projections.append(Projection(source, target, synapse, operand, writer or None, delayed))
     begin = int(file.attrs["begin"])
     network = Network(
         tuple(populations),
@@ -170,6 +176,7 @@ def _read(file: h5py.File, where: str, size: int) -> Network:
         begin=None if begin < 0 else begin,
         end=tuple(json.loads(file.attrs["end"])),
         provenance=json.loads(file.attrs["provenance"]),
+        **_picture(file.attrs),
     )
     if checksum(network) != file.attrs["checksum"]:
         raise FormatError(
@@ -177,6 +184,15 @@ def _read(file: h5py.File, where: str, size: int) -> Network:
             "The file was changed or damaged after it was written",
         )  # fmt: skip
     return network
+
+
+def _picture(attributes: Any) -> dict[str, Any]:
+    """The fields of a network whose output is a picture; none for other networks."""
+    if "picture" not in attributes:
+        return {}
+    channels, height, width = (int(x) for x in attributes["picture"])
+    low, high = (float(x) for x in attributes["picture_range"])
+    return {"picture": (channels, height, width), "picture_range": (low, high)}
 
 
 def _model(
@@ -191,11 +207,12 @@ def _model(
     kind = str(entry.attrs["kind"])
     model = by_kind(kind)
     expected = {part.name for part in fields(model)}
+    later = {part.name for part in fields(model) if part.metadata.get("later")}
     found = (set(entry) - datasets) | (set(entry.attrs) - attributes)
-    if found != expected:
+    if not expected - later <= found <= expected:
         raise FormatError(where, f"fields {sorted(found)}", f"{sorted(expected)} of {kind}")
     values: dict[str, Any] = {}
-    for name in expected:
+    for name in found:
         values[name] = _array(entry[name], where, size) if name in entry else int(entry.attrs[name])
     return model(**values)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from networks import random_transformer
+from networks import random_decoder, random_recurrent, random_transformer
 
 from snngen import reference
 from snngen.engines.settled import SettledEngine
@@ -32,14 +34,21 @@ def fan_out(projection: Projection, neuron: int, position: int) -> int:
     kind, synapse = projection.synapse.kind, projection.synapse
     if kind == "dense":
         return len(synapse.matrix[neuron])
-    return {"one_to_one": 1, "rotary": 2, "key_memory": position + 1, "value_memory": getattr(synapse, "width", 0)}[
-        kind
-    ]
+    if kind == "convolution":
+        ones = replace(synapse, kernel=np.ones_like(synapse.kernel), gain=np.ones_like(synapse.gain))
+        return int(ones.reference(np.eye(synapse.source_size, dtype=np.int64)[neuron : neuron + 1], None).sum())
+    if kind in ("bilinear", "broadcast"):
+        return getattr(synapse, "rows", 0) or synapse.copies
+    if kind == "position":
+        return synapse.target_size
+    single = {"one_to_one": 1, "diagonal": 1, "rotary": 2, "key_memory": position + 1}
+    return int(single.get(kind) or synapse.width)
 
 
-@pytest.fixture(scope="module")
-def network() -> Network:
-    return random_transformer(11, layers=2)
+@pytest.fixture(scope="module", params=[random_transformer, random_recurrent, random_decoder])
+def network(request: pytest.FixtureRequest) -> Network:
+    built: Network = request.param(11)
+    return built
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +69,7 @@ def test_events_and_synaptic_operations(code: str, network: Network, ledger: Led
         for index, population in enumerate(network.populations):
             values = codes[population.name]
             before = values[position - 1] if position else np.zeros_like(values[0])
-            sending = [p for p in network.projections if p.source == population.name]
-            writes = any(p.writer == population.name for p in network.projections)
-            persistent = not writes and (not sending or any(p.synapse.persistent for p in sending))
-            used = code if code != "delta" or persistent else "graded"
+            used = code if code != "delta" or network.sent_when_changed(population.name) else "graded"
             sent[population.name] = [
                 spikes(used, int(value), int(old), population.neuron.wide)
                 for value, old in zip(values[position], before, strict=True)
@@ -80,6 +86,7 @@ def test_updates_bytes_and_writes(network: Network, ledger: Ledger) -> None:
     codes = reference.run(network, TOKENS)
     updates, read, written = ledger.neuron_updates(), ledger.bytes_read(), ledger.weights_written()
     weight_bytes = {"dense": 1, "key_memory": 1, "value_memory": 1, "rotary": 2, "one_to_one": 0}
+    weight_bytes |= {"diagonal": 4, "broadcast": 0, "bilinear": 2, "position": 1, "convolution": 1}
     for position in range(len(TOKENS)):
         for index, population in enumerate(network.populations):
             size = 1 if population in network.sources else population.size

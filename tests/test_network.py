@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from networks import dense, feed_forward, random_transformer, threshold
+from networks import dense, feed_forward, random_recurrent, random_transformer, threshold
 
 from snngen.errors import NetworkError
 from snngen.network import Network, Population, Projection
@@ -49,12 +49,22 @@ def test_drive_beyond_int32_is_refused() -> None:
         Network(populations, (Projection("input", "sum", heavy),))
 
 
+def test_a_drive_is_kept_as_a_whole_or_not_at_all() -> None:
+    for network in (random_transformer(1), random_recurrent(1)):
+        for target in network.populations:
+            for operand in target.neuron.operands:
+                kept = {network.kept(p) for p in network.into(target.name) if p.operand == operand}
+                assert len(kept) == 1
+    full = {p.name for p in random_transformer(1).populations if not random_transformer(1).sent_when_changed(p.name)}
+    assert full == {f"layer0.{name}" for name in ("query", "key", "value", "turned_query", "turned_key", "probability")}
+
+
 def test_potential_bounds_add_up_along_the_stream() -> None:
     half = Dense(np.full((100, 1), 127, np.int8), np.full(1, 1000, np.int32))  # 1.6e9 at most
     zero = Accumulator(np.zeros(1, np.int32))
     populations = [Population("input", Source(100, -127, 127)), Population("one", zero)]
     projections = [Projection("input", "one", half)]
-    assert Network(tuple(populations), tuple(projections)).potential_bound("one") == 100 * 127 * 127 * 1000
+    assert Network(tuple(populations), tuple(projections)).bound("one") == 100 * 127 * 127 * 1000
     populations.append(Population("two", zero))
     projections += [Projection("one", "two", OneToOne(1)), Projection("input", "two", half)]
     with pytest.raises(NetworkError, match="two"):

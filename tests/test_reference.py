@@ -2,18 +2,31 @@
 
 import numpy as np
 import pytest
-from networks import feed_forward, random_transformer
+from networks import feed_forward, random_decoder, random_recurrent, random_transformer
 
 from snngen import reference
 from snngen.errors import CapacityError, PromptError
+from snngen.network import Network, Population, Projection
+from snngen.neurons.source import Source
+from snngen.neurons.threshold import Threshold
+from snngen.synapses.one_to_one import OneToOne
 
 
-def test_causal() -> None:
+@pytest.mark.parametrize("build", [random_transformer, random_recurrent, random_decoder])
+def test_causal(build) -> None:
     """What comes later changes nothing before it."""
-    network = random_transformer(1, layers=2)
+    network = build(1)
     long, short = reference.run(network, [1, 2, 3, 4, 5]), reference.run(network, [1, 2, 3])
     for population in network.populations:
         assert np.array_equal(long[population.name][:3], short[population.name])
+
+
+def test_an_accumulator_that_drives_itself_counts_tokens() -> None:
+    ones = OneToOne(1)
+    populations = (Population("in", Source(1, 0, 9)), Population("sum", Threshold(*np.array([[1], [0]]), 0, 99)))
+    network = Network(populations, (Projection("in", "sum", ones), Projection("sum", "sum", ones, delayed=True)))
+    codes = reference.run(network, {"in": np.array([[3], [0], [4], [9]])})
+    assert codes["sum"].ravel().tolist() == [3, 3, 7, 16]
 
 
 def test_refuses_tokens_codes_and_lengths_out_of_range() -> None:

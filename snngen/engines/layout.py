@@ -9,6 +9,9 @@ import numpy as np
 from snngen.errors import CapacityError, PromptError
 from snngen.integers import IntArray
 from snngen.network import Network
+from snngen.neurons.source import Source
+
+ALIGNMENT = 8  # bytes, so that a part of the weights can be read as wider integers
 
 
 class Layout:
@@ -18,7 +21,7 @@ class Layout:
     weights_at, memory_at: projection number -> where its int8 weights begin.
     population_constants, projection_constants: where their constants begin.
     neurons, drives, scratch: lengths. weights, constants: filled. memory: zero.
-    feeding: populations that some memory depends on; the others matter for the output only.
+    feeding: populations that some memory, or the next token, depends on; the others matter for the output only.
     """
 
     def __init__(self, network: Network) -> None:
@@ -29,7 +32,8 @@ class Layout:
         self.memory_at: dict[int, int] = {}
         self._constants: list[IntArray] = [np.zeros(1, dtype=np.int64)]
         self._placed = 1
-        self.neurons = self.drives = self.scratch = 0
+        self.neurons = self.drives = 0
+        self.scratch = 4  # the padding of a packed row
         for population in network.populations:
             self.first[population.name] = self.neurons
             self.neurons += population.size
@@ -41,12 +45,14 @@ class Layout:
         for index, projection in enumerate(network.projections):
             synapse = projection.synapse
             if synapse.weights is not None:
+                flat = synapse.weights.reshape(-1)
+                gap = -flat.size % ALIGNMENT
                 self.weights_at[index] = weights
-                matrices.append(synapse.weights.reshape(-1))
-                weights += synapse.weights.size
-            if synapse.writer_size:
+                matrices.append(np.concatenate([flat, np.zeros(gap, dtype=np.int8)]) if gap else flat)
+                weights += flat.size + gap
+            if synapse.memory_bytes:
                 self.memory_at[index] = memory
-                memory += synapse.weight_bytes
+                memory += synapse.memory_bytes
             self.scratch = max(self.scratch, synapse.target_size)
         self.weights = np.concatenate([*matrices, np.zeros(1, dtype=np.int8)])
         self.memory = np.zeros(memory + 1, dtype=np.int8)
@@ -65,10 +71,14 @@ class Layout:
 
     def _feeding(self) -> set[str]:
         network = self.network
-        feeding = {p.writer for p in network.projections if p.writer is not None}
+        feeding = {p.writer for p in network.projections if p.writer is not None and p.synapse.memory_bytes}
+        for projection in network.projections:
+            if projection.delayed:
+                feeding |= {projection.source, projection.target}
         for population in reversed(network.populations):
             if population.name in feeding:
                 feeding |= {p.source for p in network.into(population.name)}
+                feeding |= {p.writer for p in network.into(population.name) if p.writer is not None}
         return feeding
 
 
@@ -99,5 +109,7 @@ def check_codes(network: Network, codes: Mapping[str, IntArray]) -> dict[str, In
             raise PromptError(source.name, f"shape {given.shape} of {given.dtype}", f"({source.size},) integers")
         if not low <= given.min() <= given.max() <= high:
             raise PromptError(source.name, f"codes {given.min()}..{given.max()}", f"{low}..{high}")
+        if isinstance(source.neuron, Source) and source.neuron.one_hot and np.count_nonzero(given) > 1:
+            raise PromptError(source.name, f"{np.count_nonzero(given)} tokens at once", "at most one")
         checked[source.name] = given
     return checked

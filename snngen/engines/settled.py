@@ -31,18 +31,22 @@ class SettledEngine:
         self._layout = layout = Layout(network)
         self.weights, self.memory, self.constants = layout.weights, layout.memory, layout.constants
         self.drives = np.zeros(layout.drives, dtype=np.int32)
-        self.neurons = np.zeros((4, layout.neurons), dtype=np.int32)
+        self.neurons = np.zeros((5, layout.neurons), dtype=np.int32)
         self.scratch = np.zeros(2 * layout.scratch, dtype=np.int32)
         self._settlings = np.zeros(len(network.populations), dtype=np.int64)
         self._deliveries = np.zeros(len(network.projections), dtype=np.int64)
         rows: list[list[int]] = []
         for population in network.populations:
             for index, projection in enumerate(network.projections):
-                if projection.target == population.name:
+                if projection.target == population.name and not projection.delayed:
                     self._deliveries[index] = len(rows)
                     rows.append(self._delivery(index, projection, len(rows)))
             self._settlings[network.order[population.name]] = len(rows)
             rows.append(self._settling(population, len(rows)))
+        for index, projection in enumerate(network.projections):  # what these deliver counts for the next token
+            if projection.delayed:
+                self._deliveries[index] = len(rows)
+                rows.append(self._delivery(index, projection, len(rows)))
         self.program = np.array(rows, dtype=np.int64)
         self._prefill = self.program[self._feeds_memory()]
         self.counts = np.zeros((len(rows), kernel.COUNTERS), dtype=np.int64)
@@ -127,17 +131,20 @@ class SettledEngine:
         row = [0] * kernel.COLUMNS
         row[kernel.OPCODE], row[kernel.ROW] = population.neuron.opcode, number
         row[kernel.INTO], row[kernel.SIZE] = layout.first[name], population.size
-        begins = [layout.drive[name, operand] for operand in population.neuron.operands]
-        row[kernel.FROM], row[kernel.SECOND] = [*begins, 0, 0][:2]
+        operands = population.neuron.operands  # their drives lie side by side
+        row[kernel.FROM] = layout.drive[name, operands[0]] if operands else 0
+        row[kernel.OPERANDS], row[kernel.WIDE] = len(operands), population.neuron.wide
         row[kernel.CONSTANTS] = layout.population_constants[self.network.order[name]]
         return row
 
     def _delivery(self, index: int, projection: Projection, number: int) -> list[int]:
-        order, layout = self.network.order, self._layout
+        network, order, layout = self.network, self.network.order, self._layout
         row = [0] * kernel.COLUMNS
         row[kernel.OPCODE], row[kernel.ROW] = projection.synapse.opcode, number
         row[kernel.FROM] = layout.first[projection.source]
         row[kernel.FROM_ROW] = self._settlings[order[projection.source]]
+        row[kernel.FROM_SIZE], row[kernel.WIDE] = projection.synapse.source_size, network[projection.source].neuron.wide
+        row[kernel.KEPT] = network.kept(projection)
         row[kernel.INTO] = layout.drive[projection.target, projection.operand]
         row[kernel.SIZE] = projection.synapse.target_size
         row[kernel.WEIGHTS] = layout.memory_at.get(index, layout.weights_at.get(index, 0))
@@ -155,5 +162,5 @@ class SettledEngine:
         for population in network.populations:
             keep[self._settlings[network.order[population.name]]] = population.name in feeding
         for index, projection in enumerate(network.projections):
-            keep[self._deliveries[index]] = projection.target in feeding or projection.writer is not None
+            keep[self._deliveries[index]] = projection.target in feeding or projection.synapse.memory_bytes > 0
         return keep

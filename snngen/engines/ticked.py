@@ -20,6 +20,8 @@ from snngen.kernels import ticked as kernel
 from snngen.network import Network, Population
 from snngen.neurons.accumulator import Accumulator
 from snngen.synapses.dense import Dense
+from snngen.synapses.packed import Packed
+from snngen.synapses.sparse import Sparse
 
 Schedule = Literal["eager", "layered"]
 
@@ -118,10 +120,6 @@ class TickedEngine:
             raise UnsupportedError(
                 "TickedEngine", f"populations {ordered} that count spikes in order", "code Unary(), schedule 'eager'"
             )
-        for population in self.network.populations:
-            kinds = {p.synapse.persistent for p in self.network.projections if p.target == population.name}
-            if self.code.persistent and len(kinds) > 1 and len(population.neuron.operands) == 1:
-                raise UnsupportedError(population.name, "constant and changing weights in one drive", "one of them")
 
     def _tables(self, shuffle: int) -> kernel.Tables:
         layout, network = self._layout, self.network
@@ -134,7 +132,7 @@ class TickedEngine:
         self._persistent_neurons = np.zeros(layout.neurons, dtype=bool)
         if self.code.persistent:
             for projection in network.projections:
-                if projection.synapse.persistent:
+                if network.kept(projection):
                     at, size = layout.drive[projection.target, projection.operand], projection.synapse.target_size
                     self._persistent_drives[at : at + size] = True
             for population in network.populations:
@@ -148,6 +146,7 @@ class TickedEngine:
             np.zeros((5, layout.neurons), dtype=np.int32),
             np.zeros(layout.drives, dtype=np.int32),
             np.zeros(sums + 1, dtype=np.int32),
+            np.zeros(layout.drives, dtype=np.int32),
             np.zeros((2, ring + 1), dtype=np.int32),
             np.zeros(queued + 1, dtype=np.int64),
             layout.weights,
@@ -165,14 +164,14 @@ class TickedEngine:
             rows, network.populations, network.stages, layout.population_constants, strict=True
         ):
             neuron = population.neuron
-            begins = [layout.drive[population.name, operand] for operand in neuron.operands]
             low, high = self.sent_range(population)
             row[kernel.OPCODE], row[kernel.FIRST], row[kernel.SIZE] = (
                 neuron.opcode,
                 layout.first[population.name],
                 neuron.size,
             )
-            row[kernel.DRIVE], row[kernel.SECOND] = [*begins, 0, 0][:2]
+            row[kernel.OPERANDS] = len(neuron.operands)  # their drives lie side by side
+            row[kernel.DRIVE] = layout.drive[population.name, neuron.operands[0]] if neuron.operands else 0
             row[kernel.CONSTANTS], row[kernel.LOW], row[kernel.HIGH], row[kernel.STAGE] = at, low, high, stage
             row[kernel.MODE], row[kernel.STEP], row[kernel.CYCLE] = kernel.GRADED, 1, 1
             if not neuron.wide:
@@ -199,6 +198,7 @@ class TickedEngine:
                 row = [0] * kernel.CHANNEL_COLUMNS
                 row[kernel.SOURCE], row[kernel.TARGET] = network.order[source], network.order[projection.target]
                 row[kernel.SYNAPSE], row[kernel.WRITES], row[kernel.PROJECTION] = synapse.opcode, writes, index
+                row[kernel.DELAYED] = projection.delayed
                 row[kernel.DELAY] = self._delays.get(index, 0)
                 row[kernel.RING], row[kernel.QUEUE], row[kernel.SUM] = ring, queued, sums
                 row[kernel.INTO] = layout.drive[projection.target, projection.operand]
@@ -209,6 +209,7 @@ class TickedEngine:
                 slots = row[kernel.DELAY] + 1
                 ring, queued = ring + slots * network[source].size, queued + slots
             sums += synapse.source_size if synapse.writer_size else 0
+            sums += synapse.writer_size if synapse.writer_size and not synapse.memory_bytes else 0
         array = np.array(rows, dtype=np.int64).reshape(-1, kernel.CHANNEL_COLUMNS)
         return array, ring, queued, sums
 
@@ -219,7 +220,7 @@ class TickedEngine:
     def reset(self) -> None:
         """Forget all tokens: the next one is the first."""
         tables = self.tables
-        for array in (tables.neurons, tables.drives, tables.sums, tables.memory):
+        for array in (tables.neurons, tables.drives, tables.sums, tables.held, tables.memory):
             array[:] = 0
         self.position = 0
         self.runs += 1
@@ -271,6 +272,8 @@ class TickedEngine:
         tables, network = self.tables, self.network
         tables.neurons[kernel.SENT, ~self._persistent_neurons] = 0
         tables.drives[~self._persistent_drives] = 0
+        tables.drives[:] += tables.held
+        tables.held[:] = 0
         tables.sums[:] = 0
         tables.queued[:] = 0
         tables.populations[:, kernel.PENDING :] = 0
@@ -336,8 +339,8 @@ class TickedEngine:
     def _readout(self) -> Readout:
         network = self.network
         driving = network.into(network.output)
-        if len(driving) != 1 or not isinstance(driving[0].synapse, Dense):
-            raise UnsupportedError("stop_when_safe", f"{len(driving)} projections into the output", "one, dense")
+        if len(driving) != 1 or not isinstance(driving[0].synapse, Dense | Packed | Sparse):
+            raise UnsupportedError("stop_when_safe", f"{len(driving)} projections into the output", "one, of constant weights")
         synapse, source = driving[0].synapse, driving[0].source
         upstream: set[str] = set()
         for population in reversed(network.populations):

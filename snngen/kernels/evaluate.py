@@ -15,6 +15,7 @@ Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
 # Opcodes of the neuron models
 SOURCE, THRESHOLD, ACCUMULATOR, RMS_NORM, SOFTMAX, GATE, INTEGRATE_AND_FIRE = range(7)
+POINTWISE, PRODUCT_SUM, GROUP_NORM = range(7, 10)
 
 
 @njit(cache=True, error_model="numpy")
@@ -100,3 +101,53 @@ def gate(constants: Ints, at: int, drive: Ints, second: Ints, code: Ints) -> Non
         product = table[drive[j] - lowest] * second[j]
         quotient = np.floor(np.float64(product + (theta[j] >> 1)) / np.float64(theta[j]))  # exact, below 2**52
         code[j] = np.int32(min(max(quotient, np.float64(low)), np.float64(high)))
+
+
+@njit(cache=True, error_model="numpy")
+def pointwise(constants: Ints, at: int, drive: Ints, code: Ints) -> None:
+    """code = threshold of table[drive]."""
+    size = code.size
+    low, high, first, entries = constants[at : at + 4]
+    theta = constants[at + 4 : at + 4 + size]
+    table = constants[at + 4 + size : at + 4 + size + entries]
+    for j in range(size):
+        potential = table[drive[j] - first] + (theta[j] >> 1)
+        quotient = np.floor(np.float64(potential) / np.float64(theta[j]))  # exact, below 2**52
+        code[j] = np.int32(min(max(quotient, np.float64(low)), np.float64(high)))
+
+
+@njit(cache=True, error_model="numpy")
+def product_sum(constants: Ints, at: int, drives: Ints, code: Ints) -> None:
+    """value = threshold of the sum of multiplier * a * b; drives: the operands a0, b0, a1, b1, ... side by side."""
+    size = code.size
+    low, high, terms = constants[at : at + 3]
+    theta = constants[at + 3 : at + 3 + size]
+    for j in range(size):
+        total = theta[j] >> 1
+        for k in range(terms):
+            product = np.int64(drives[2 * k * size + j]) * drives[(2 * k + 1) * size + j]
+            total += constants[at + 3 + size + k * size + j] * product
+        code[j] = np.int32(min(max(total // theta[j], low), high))
+
+
+@njit(cache=True, error_model="numpy")
+def group_norm(constants: Ints, at: int, drive: Ints, code: Ints) -> None:
+    """A threshold made from the standard deviation of the drive, block by block."""
+    size = code.size
+    low, high, limit, fraction, epsilon, blocks, centred = constants[at : at + 7]
+    width = size // blocks
+    for begin in range(0, size, width):
+        middle, squares = 0, 0
+        for j in range(begin, begin + width):
+            middle += min(max(np.int64(drive[j]), -limit), limit)
+        middle = (middle + width // 2) // width if centred else 0
+        for j in range(begin, begin + width):
+            x = min(max(np.int64(drive[j]), -limit), limit) - middle
+            squares += x * x
+        mean = ((squares // width) << 2 * fraction) + ((squares % width) << 2 * fraction) // width
+        theta = max(1, square_root(mean + epsilon))
+        for j in range(begin, begin + width):
+            x = min(max(np.int64(drive[j]), -limit), limit) - middle
+            gain, bias = constants[at + 7 + j], constants[at + 7 + size + j]
+            quotient = (x * gain + (bias * theta >> fraction) + (theta >> 1)) // theta
+            code[j] = np.int32(min(max(quotient, low), high))

@@ -24,14 +24,14 @@ Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 GRADED, UNARY, BITWISE, TTFS = range(4)
 
 # Columns of `populations`: what is constant, then what changes
-OPCODE, FIRST, SIZE, DRIVE, SECOND, CONSTANTS, MODE, STEP, CYCLE, LOW, HIGH, STAGE = range(12)
+OPCODE, FIRST, SIZE, DRIVE, OPERANDS, CONSTANTS, MODE, STEP, CYCLE, LOW, HIGH, STAGE = range(12)
 PENDING, DUE, TOUCHED, START, FIRED, EVENTS, UPDATES, ASLEEP = range(12, 20)
 POPULATION_COLUMNS = 20
 
 # Columns of `channels`: one for each population that a projection listens to
 SOURCE, SYNAPSE, WRITES, DELAY, RING, QUEUE, SUM, TARGET, INTO, LENGTH, WEIGHTS, PARAMETERS, PROJECTION = range(13)
-FLYING, OPERATIONS, BYTES, WRITTEN, CLOSED = range(13, 18)
-CHANNEL_COLUMNS = 18
+DELAYED, FLYING, OPERATIONS, BYTES, WRITTEN, CLOSED = range(13, 19)
+CHANNEL_COLUMNS = 19
 
 # Rows of `neurons`
 SENT, WANTED, WAITING, EVENT, PAYLOAD = range(5)
@@ -47,9 +47,10 @@ NEVER = 2**62
 class Tables(NamedTuple):
     """All arrays of a network in the ticked engine.
 
-    populations (p, 20), channels (c, 18), clock (8,) int64: see the columns above.
+    populations (p, 20), channels (c, 19), clock (8,) int64: see the columns above.
     neurons (5, n) int32: SENT so far, WANTED code, indices WAITING to fire, and the EVENTs and PAYLOADs of this tick.
-    drives (d,) int32, sums (s,) int32: drive, and what queries and probabilities have delivered so far.
+    drives (d,) int32, sums (s,) int32: drive, and what has been delivered so far through weights that are written.
+    held (d,) int32: what delayed projections have delivered for the next token.
     ring (2, r) int32, queued (q,) int64: events on their way, one slot for each tick of a channel's delay.
     weights, memory int8; constants int64; scratch int32: as in the settled kernel.
     inputs (m, 4) int32: tick, population, neuron, payload of events from outside, by tick.
@@ -62,6 +63,7 @@ class Tables(NamedTuple):
     neurons: Ints
     drives: Ints
     sums: Ints
+    held: Ints
     ring: Ints
     queued: Ints
     weights: Ints
@@ -165,7 +167,14 @@ def want(row: Ints, tables: Tables) -> None:
     elif opcode == evaluate.RMS_NORM:
         evaluate.rms_norm(tables.constants, at, drive, wanted)
     elif opcode == evaluate.GATE:
-        evaluate.gate(tables.constants, at, drive, tables.drives[row[SECOND] : row[SECOND] + size], wanted)
+        evaluate.gate(tables.constants, at, drive, tables.drives[row[DRIVE] + size : row[DRIVE] + 2 * size], wanted)
+    elif opcode == evaluate.PRODUCT_SUM:
+        drives = tables.drives[row[DRIVE] : row[DRIVE] + row[OPERANDS] * size]
+        evaluate.product_sum(tables.constants, at, drives, wanted)
+    elif opcode == evaluate.POINTWISE:
+        evaluate.pointwise(tables.constants, at, drive, wanted)
+    elif opcode == evaluate.GROUP_NORM:
+        evaluate.group_norm(tables.constants, at, drive, wanted)
     elif opcode == evaluate.SOFTMAX:
         heads, context, keys = tables.constants[at + 1], tables.constants[at + 2], tables.clock[POSITION] + 1
         for head in range(heads):
@@ -239,8 +248,24 @@ def shuffle(event: Ints, payload: Ints, count: int, clock: Ints) -> None:
 
 
 @njit(cache=True)
+def deliver_matrix(channel: Ints, event: Ints, payload: Ints, count: int, tables: Tables) -> None:
+    """Events of a writer change a matrix; what has been read through it is corrected. sums: read, then the matrix."""
+    rows, columns = tables.constants[channel[PARAMETERS] : channel[PARAMETERS] + 2]
+    read, drive = tables.sums[channel[SUM] :], tables.drives[channel[INTO] :]
+    matrix = read[channel[LENGTH] // rows * columns :]
+    for k in range(count):
+        i, j = event[k] // columns, event[k] % columns
+        matrix[event[k]] += payload[k]
+        drive[i] += np.int32(read[i // rows * columns + j] * payload[k])
+    channel[WRITTEN] += count
+
+
+@njit(cache=True)
 def deliver_written(channel: Ints, event: Ints, payload: Ints, count: int, tables: Tables) -> None:
     """Events of a writer change the newest key or value; what queries or shares have delivered is corrected."""
+    if channel[SYNAPSE] == deliver.BILINEAR:
+        deliver_matrix(channel, event, payload, count, tables)
+        return
     shape = tables.constants[channel[PARAMETERS] : channel[PARAMETERS] + 4]
     heads, groups, width, context = shape
     position, sums, drives = tables.clock[POSITION], tables.sums[channel[SUM] :], tables.drives[channel[INTO] :]
@@ -263,39 +288,103 @@ def deliver_written(channel: Ints, event: Ints, payload: Ints, count: int, table
 @njit(cache=True)
 def deliver_channel(c: int, tick: int, tables: Tables) -> None:
     """Deliver the events of a channel that arrive at this tick."""
-    channel, position, constants = tables.channels[c], tables.clock[POSITION], tables.constants
+    channel = tables.channels[c]
     source, target = tables.populations[channel[SOURCE]], tables.populations[channel[TARGET]]
-    slot, at, size, synapse = tick % (channel[DELAY] + 1), channel[PARAMETERS], channel[LENGTH], channel[SYNAPSE]
+    slot = tick % (channel[DELAY] + 1)
     count, begin = tables.queued[channel[QUEUE] + slot], channel[RING] + slot * source[SIZE]
     tables.queued[channel[QUEUE] + slot] = 0
     channel[FLYING] -= count
     event, payload = tables.ring[0, begin : begin + count], tables.ring[1, begin : begin + count]
     if tables.clock[SHUFFLE]:
         shuffle(event, payload, count, tables.clock)
-    target[TOUCHED] = 1
     if channel[WRITES]:
+        target[TOUCHED] = 1
         deliver_written(channel, event, payload, count, tables)
         return
-    drive, weights = tables.drives[channel[INTO] : channel[INTO] + size], tables.weights[channel[WEIGHTS] :]
-    fan_out, weight_bytes = size, 1
-    if synapse == deliver.DENSE:
-        deliver.dense(event, payload, count, weights, constants[at : at + size], tables.scratch, drive)
-    elif synapse == deliver.ONE_TO_ONE:
-        deliver.one_to_one(event, payload, count, drive)
-        fan_out, weight_bytes = 1, 0
-    elif synapse == deliver.ROTARY:
-        deliver.rotary(event, payload, count, constants, at, position, drive)
-        fan_out, weight_bytes = 2, 2
+    into = tables.held if channel[DELAYED] else tables.drives
+    target[TOUCHED] |= not channel[DELAYED]
+    drive = into[channel[INTO] : channel[INTO] + channel[LENGTH]]
+    if channel[SYNAPSE] in (deliver.BILINEAR, deliver.KEY_MEMORY, deliver.VALUE_MEMORY):
+        read_written(channel, event, payload, count, drive, tables)
+    else:
+        carry(channel, event, payload, count, drive, tables)
+
+
+@njit(cache=True)
+def read_written(channel: Ints, event: Ints, payload: Ints, count: int, drive: Ints, tables: Tables) -> None:
+    """Deliver events through weights that are written while the network runs."""
+    at, position, constants = channel[PARAMETERS], tables.clock[POSITION], tables.constants
+    for k in range(count):
+        tables.sums[channel[SUM] + event[k]] += payload[k]
+    weight_bytes = 1
+    if channel[SYNAPSE] == deliver.BILINEAR:
+        rows, columns = constants[at : at + 2]
+        matrix = tables.sums[channel[SUM] + channel[LENGTH] // rows * columns :]
+        deliver.bilinear(event, payload, count, constants[at : at + 2], matrix, drive)
+        fan_out, weight_bytes = rows, 2
     else:
         shape, memory = constants[at : at + 4], tables.memory[channel[WEIGHTS] :]
-        for k in range(count):
-            tables.sums[channel[SUM] + event[k]] += payload[k]
-        if synapse == deliver.KEY_MEMORY:
+        if channel[SYNAPSE] == deliver.KEY_MEMORY:
             deliver.read_keys(event, payload, count, shape, position + 1, memory, drive)
             fan_out = position + 1
         else:
             deliver.read_values(event, payload, count, shape, memory, drive)
             fan_out = shape[2]
+    channel[OPERATIONS] += count * fan_out
+    channel[BYTES] += count * fan_out * weight_bytes
+
+
+@njit(cache=True)
+def carry_sparse(channel: Ints, event: Ints, payload: Ints, count: int, drive: Ints, tables: Tables) -> None:
+    """Deliver events through the synapses that were not pruned; each is read with its target."""
+    sources, weights = tables.populations[channel[SOURCE], SIZE], tables.weights[channel[WEIGHTS] :]
+    constants = tables.constants[channel[PARAMETERS] :]
+    synapses, index_bytes = constants[sources], constants[sources + 1]
+    rows = constants[sources + 2 : 2 * sources + 3 + channel[LENGTH]]
+    deliver.sparse(event, payload, count, synapses, rows, weights, tables.scratch, drive)
+    operations = deliver.reached(event, count, constants[:sources])
+    channel[OPERATIONS] += operations
+    channel[BYTES] += operations * (1 + index_bytes)
+
+
+@njit(cache=True)
+def carry(channel: Ints, event: Ints, payload: Ints, count: int, drive: Ints, tables: Tables) -> None:
+    """Deliver events through weights that stay as they are, or turn with the position."""
+    at, synapse, size = channel[PARAMETERS], channel[SYNAPSE], channel[LENGTH]
+    position, constants, weights = tables.clock[POSITION], tables.constants, tables.weights[channel[WEIGHTS] :]
+    fan_out, weight_bytes = 1, 0
+    if synapse == deliver.DENSE:
+        deliver.dense(event, payload, count, weights, constants[at : at + size], tables.scratch, drive)
+        fan_out, weight_bytes = size, 1
+    elif synapse == deliver.ONE_TO_ONE:
+        deliver.one_to_one(event, payload, count, drive)
+    elif synapse == deliver.ROTARY:
+        deliver.rotary(event, payload, count, constants, at, position, drive)
+        fan_out, weight_bytes = 2, 2
+    elif synapse == deliver.DIAGONAL:
+        deliver.diagonal(event, payload, count, constants[at : at + size], drive)
+        weight_bytes = 4
+    elif synapse == deliver.BROADCAST:
+        deliver.broadcast(event, payload, count, constants[at], constants[at + 1], drive)
+        fan_out = constants[at]
+    elif synapse == deliver.POSITION:
+        row = weights[position * size : (position + 1) * size]
+        deliver.position_row(payload, count, row, constants[at : at + size], drive)
+        fan_out, weight_bytes = size, 1
+    elif synapse == deliver.CONVOLUTION:
+        sources = tables.populations[channel[SOURCE], SIZE]
+        deliver.convolution(event, payload, count, constants[at + sources :], weights, tables.scratch, drive)
+        operations = deliver.reached(event, count, constants[at : at + sources])
+        channel[OPERATIONS] += operations
+        channel[BYTES] += operations
+        return
+    elif synapse == deliver.PACKED:
+        deliver.packed(event, payload, count, constants[at : at + 2 + size], weights, tables.scratch, drive)
+        fan_out = size
+        channel[BYTES] += count * constants[at + 1]
+    elif synapse == deliver.SPARSE:
+        carry_sparse(channel, event, payload, count, drive, tables)
+        return
     channel[OPERATIONS] += count * fan_out
     channel[BYTES] += count * fan_out * weight_bytes
 

@@ -18,19 +18,24 @@ class Neuron(ABC):
 
     operands: the names of the inputs that are kept apart (ports); a projection ends in one of them.
     opcode: the model's number in `snngen/kernels/evaluate.py`.
-    wide: True where the output is a potential of up to 32 bits and not a code of `low..high`.
+    positional: True where the output depends on how many tokens came before.
     ordered: True where the output depends on the order of arrival, so that only ticks can run it.
     """
 
     operands: ClassVar[tuple[str, ...]] = ("drive",)
     opcode: ClassVar[int]
-    wide: ClassVar[bool] = False
+    positional: ClassVar[bool] = False
     ordered: ClassVar[bool] = False
 
     @property
     @abstractmethod
     def size(self) -> int:
         """Number of neurons."""
+
+    @property
+    def wide(self) -> bool:
+        """True where the output is a potential of up to 32 bits, sent graded, and not a code of `low..high`."""
+        return False
 
     @property
     @abstractmethod

@@ -24,7 +24,6 @@ class Accumulator(Neuron):
     bias: IntArray
 
     opcode = evaluate.ACCUMULATOR
-    wide = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bias", checked(self.bias, np.int32, "Accumulator.bias"))
@@ -34,6 +33,10 @@ class Accumulator(Neuron):
     @property
     def size(self) -> int:
         return int(self.bias.size)
+
+    @property
+    def wide(self) -> bool:
+        return True
 
     @property
     def range(self) -> tuple[int, int]:

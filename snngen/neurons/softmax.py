@@ -33,6 +33,7 @@ class Softmax(Neuron):
     high: int
 
     opcode = evaluate.SOFTMAX
+    positional = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "multiplier", checked(self.multiplier, np.int64, "Softmax.multiplier"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from snngen.errors import NetworkError
 from snngen.integers import IntArray
@@ -14,17 +14,20 @@ from snngen.neurons import Neuron
 class Source(Neuron):
     """`count` neurons that emit what they are given, in low..high.
 
-    A token source has low = 0 and high = 1: token `t` is one event of neuron `t`.
+    one_hot: 1 for a source of tokens: at most one neuron is active at once, token `t` is one event of neuron `t`.
     """
 
     count: int
     low: int = 0
     high: int = 1
+    one_hot: int = field(default=0, metadata={"later": True})
 
     operands = ()
     opcode = evaluate.SOURCE
 
     def __post_init__(self) -> None:
+        if self.one_hot and (self.one_hot, self.low, self.high) != (1, 0, 1):
+            raise NetworkError("Source", f"one_hot {self.one_hot}, range {self.low}..{self.high}", "0..1 where one-hot")
         if self.count < 1 or self.low > self.high:
             raise NetworkError(
                 "Source", f"count {self.count}, range {self.low}..{self.high}", "count >= 1, low <= high"

@@ -50,6 +50,16 @@ class Synapse(ABC):
     def weight_bytes(self) -> int:
         """Bytes that the weights occupy, the whole of a written memory included."""
 
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of int8 weights that are written while the network runs and kept; 0 for constant weights."""
+        return self.weight_bytes if self.writer_size else 0
+
+    @property
+    def fan_out(self) -> IntArray | None:
+        """(source_size,) int64 synapses of every neuron where they differ, else None."""
+        return None
+
     @abstractmethod
     def reference(self, codes: IntArray, written: IntArray | None) -> IntArray:
         """Drive of every target.
@@ -61,6 +71,10 @@ class Synapse(ABC):
     @abstractmethod
     def bound(self, largest: int, written: int) -> int:
         """Largest magnitude of drive for codes up to `largest` (and written weights up to `written`)."""
+
+    def bound_of_one(self, largest: int) -> int:
+        """Largest magnitude of drive where a single source neuron is active, with a code up to `largest`."""
+        return self.bound(largest, 0)
 
     @abstractmethod
     def constants(self) -> list[int | IntArray]:

@@ -63,5 +63,8 @@ class Dense(Synapse):
             raise NetworkError("Dense", f"row sums up to {sums.max()}", f"at most {INT32_MAX}", "use fewer bits")
         return int((sums * self.gain).max())
 
+    def bound_of_one(self, largest: int) -> int:
+        return int((np.abs(self.matrix.astype(np.int64)).max(axis=0) * self.gain).max()) * largest
+
     def constants(self) -> list[int | IntArray]:
         return [self.gain]

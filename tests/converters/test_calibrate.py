@@ -9,9 +9,11 @@ import numpy.typing as npt
 import pytest
 from graphs import GROUPS, HEADS, HIDDEN, VOCABULARY, WIDTH, random_llama, random_tokens
 
-from snngen.converters.calibrate import BLENDS, DEFAULT, HEADROOMS, WIDE_HEADROOM, Ranges, calibrate, role
+from snngen.converters.calibrate import BLENDS, DEFAULT, HEADROOMS, WIDE_HEADROOM, Ranges, calibrate
+from snngen.converters.coding import role
 from snngen.converters.graph import Graph, Node
 from snngen.converters.operations import Add, Embedding, Floats, Linear, RMSNorm
+from snngen.converters.settings import Settings
 
 HIGH = 127
 ROLES = {
@@ -66,7 +68,7 @@ def test_roles_follow_from_who_reads() -> None:
 
 def test_peaks_are_the_largest_magnitudes() -> None:
     graph, tokens = random_llama(1), random_tokens(3)
-    ranges = calibrate(graph, tokens, HIGH)
+    ranges = calibrate(graph, tokens, Settings())
     values = [values_of(graph, sequence) for sequence in tokens]
     for node in graph.nodes:
         seen = np.stack([np.abs(value[node.name]).max(axis=0) for value in values])
@@ -78,7 +80,7 @@ def test_peaks_are_the_largest_magnitudes() -> None:
 def test_no_choice_clips_more_than_the_least_headroom() -> None:
     """Whatever is chosen, what calibration saw fits, but for the tenth that the narrowest headroom may cut."""
     graph, tokens = random_llama(2), random_tokens(4)
-    ranges = calibrate(graph, tokens, HIGH)
+    ranges = calibrate(graph, tokens, Settings())
     for node in graph.nodes:
         kind = role(graph, node)
         if kind is not None:
@@ -88,7 +90,7 @@ def test_no_choice_clips_more_than_the_least_headroom() -> None:
 def test_what_codes_share_is_shared() -> None:
     """A table serves all gates, a rotation a pair, a score all channels of a head."""
     graph, tokens = random_llama(3), random_tokens(3)
-    ranges, nodes = calibrate(graph, tokens, HIGH), by_name(graph)
+    ranges, nodes = calibrate(graph, tokens, Settings()), by_name(graph)
     gate = ranges.range(nodes["layer0.gate"])
     np.testing.assert_array_equal(gate, np.full(HIDDEN, ranges.peak("layer0.gate").max() * WIDE_HEADROOM))
     for name, count in (("query", HEADS), ("key", GROUPS)):
@@ -104,7 +106,7 @@ def test_what_codes_share_is_shared() -> None:
 def test_the_choice_is_the_best_on_held_out_sequences() -> None:
     """For each role: recomputed here for every option, with ranges from the other sequences alone."""
     graph, tokens = random_llama(4, layers=1), random_tokens(3, tokens=10)
-    ranges = calibrate(graph, tokens, HIGH)
+    ranges = calibrate(graph, tokens, Settings())
     assert set(ranges.choices) == set(ranges.divergences) == CHOSEN
     for kind in sorted(CHOSEN):
         nodes = [node for node in graph.nodes if role(graph, node) == kind]
@@ -128,7 +130,7 @@ def divergence(graph: Graph, sequence: npt.NDArray[np.int64], units: dict[str, n
         if name not in units:
             return value
         unit = units[name].astype(np.float32)
-        return np.clip(np.round(value / unit), -HIGH, HIGH).astype(np.float32) * unit
+        return np.clip(np.round(value / unit), -HIGH, Settings()).astype(np.float32) * unit
 
     right, coded = (graph.run(sequence[None], transform=how)[0].astype(np.float64) for how in (None, code))
     total = 0.0
@@ -165,7 +167,7 @@ def outlier(strength: float) -> tuple[Graph, npt.NDArray[np.int64]]:
 def test_an_outlier_of_one_sequence_is_not_clipped_away() -> None:
     graph, tokens = outlier(60.0)
     node = by_name(graph)["layer0.gated"]
-    ranges, without = (calibrate(graph, some, HIGH) for some in (tokens, np.delete(tokens, 2, axis=0)))
+    ranges, without = (calibrate(graph, some, Settings()) for some in (tokens, np.delete(tokens, 2, axis=0)))
     seen = np.abs(values_of(graph, tokens[2])["layer0.gated"]).max(axis=0)
     far = seen > 2 * without.range(node)
     assert far.any()  # ranges from the other sequences would cut it in half
@@ -177,7 +179,7 @@ def test_an_outlier_of_one_sequence_is_not_clipped_away() -> None:
 
 def test_a_single_sequence_takes_the_default() -> None:
     graph = random_llama(6)
-    ranges, node = calibrate(graph, random_tokens(1), HIGH), by_name(graph)["layer0.gated"]
+    ranges, node = calibrate(graph, random_tokens(1), Settings()), by_name(graph)["layer0.gated"]
     assert ranges.choices == {}
     assert ranges.divergences == {}
     np.testing.assert_allclose(ranges.range(node), ranges.peak(node.name) * DEFAULT[1])
@@ -190,7 +192,7 @@ def test_a_dead_channel_has_a_range_all_the_same() -> None:
             weight = node.operation.weight.copy()
             weight[3] = 0
             graph.nodes[index] = Node(node.name, Linear(weight), node.inputs)
-    ranges, nodes = calibrate(graph, random_tokens(2), HIGH), by_name(graph)
+    ranges, nodes = calibrate(graph, random_tokens(2), Settings()), by_name(graph)
     for name in ("layer0.up", "layer0.gated"):
         assert ranges.peaks[name][:, 3].max() == 0
         assert 0 < ranges.range(nodes[name])[3] < ranges.range(nodes[name]).max()
@@ -205,7 +207,7 @@ def test_progress_counts_every_trial() -> None:
 
 def test_a_choice_widens_as_it_says() -> None:
     graph, tokens = random_llama(8), random_tokens(2)
-    ranges = calibrate(graph, tokens, HIGH)
+    ranges = calibrate(graph, tokens, Settings())
     assert isinstance(ranges, Ranges)
     for name in ("layer0.norm", "layer0.value", "layer0.gated", "layer1.turned_key"):
         node = by_name(graph)[name]

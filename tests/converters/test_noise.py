@@ -12,7 +12,8 @@ from snngen import reference
 from snngen.converters.graph import Graph
 from snngen.converters.noise import LayerNoise, layer_noise
 from snngen.converters.operations import Floats, Linear
-from snngen.converters.quantize import Settings, quantize
+from snngen.converters.quantize import quantize
+from snngen.converters.settings import Settings
 from snngen.network import Network
 
 

@@ -15,7 +15,8 @@ from snngen import reference
 from snngen.converters.graph import Cache, Graph
 from snngen.converters.noise import layer_noise
 from snngen.converters.operations import Embedding, Floats, Gate, Linear, Operation, RMSNorm
-from snngen.converters.quantize import Settings, quantize
+from snngen.converters.quantize import quantize
+from snngen.converters.settings import Settings
 from snngen.errors import NetworkError, PromptError, SnngenError, UnsupportedError
 from snngen.likelihood import nats_per_token
 from snngen.network import Network

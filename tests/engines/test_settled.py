@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import feed_forward, random_transformer
+from networks import feed_forward, random_decoder, random_recurrent, random_transformer
 
 import snngen
 from snngen import reference
@@ -36,6 +36,20 @@ def test_random_networks_of_every_population_kind(seed, layers, groups, width, d
     assert_equal(network, tokens)
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), shape=st.sampled_from([(6, 2), (4, 1), (8, 4)]))
+def test_random_recurrent_networks(seed: int, shape: tuple[int, int]) -> None:
+    network = random_recurrent(seed, dim=shape[0], heads=shape[1])
+    assert_equal(network, np.random.default_rng(seed).integers(0, network.vocabulary, 9).tolist())
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_random_decoders(seed: int) -> None:
+    network = random_decoder(seed)
+    assert_equal(network, np.random.default_rng(seed).integers(0, network.vocabulary, 6).tolist())
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), sizes=st.lists(st.integers(1, 40), min_size=2, max_size=5))
 def test_random_feed_forward_networks(seed: int, sizes: list[int]) -> None:
@@ -49,15 +63,17 @@ def test_random_feed_forward_networks(seed: int, sizes: list[int]) -> None:
             assert engine.codes(population.name).tolist() == expected[population.name][index].tolist()
 
 
-def test_leaving_out_what_is_not_read_changes_nothing_later() -> None:
-    network = random_transformer(5, layers=2)
-    tokens = [3, 1, 4, 1, 5, 9]
+@pytest.mark.parametrize("build", [random_transformer, random_recurrent, random_decoder])
+def test_leaving_out_what_is_not_read_changes_nothing_later(build) -> None:
+    network = build(5)
+    tokens = [3, 1, 4, 1, 5, 8]
     whole, sparing = SettledEngine(network), SettledEngine(network)
     for token in tokens:
         whole.step(token)
     for token in tokens[:-1]:
         sparing.step(token, read=False)
-    assert sparing.counts[sparing._settlings[-1]].sum() == 0  # the logits were not computed
+    if build is random_transformer:
+        assert sparing.counts[sparing._settlings[-1]].sum() == 0  # the logits were not computed
     sparing.step(tokens[-1])
     for population in network.populations:
         assert whole.codes(population.name).tolist() == sparing.codes(population.name).tolist()
@@ -79,8 +95,9 @@ def test_tokens_after_codes_leave_nothing_behind() -> None:
         assert engine.counts.tolist() == plain.counts.tolist()
 
 
-def test_reset_forgets_everything() -> None:
-    network = random_transformer(6)
+@pytest.mark.parametrize("build", [random_transformer, random_recurrent, random_decoder])
+def test_reset_forgets_everything(build) -> None:
+    network = build(6)
     engine = SettledEngine(network)
     outputs = []
     for _ in range(2):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import dense, feed_forward, random_transformer
+from networks import dense, feed_forward, random_decoder, random_recurrent, random_transformer
 
 import snngen
 from snngen import codes, reference
@@ -50,6 +52,21 @@ def test_random_networks_orders_and_delays(seed, name, schedule, layers, groups,
     shuffle = int(rng.integers(1, 2**31 - 1))
     code = codes.by_name(name)
     assert_equal(network, tokens, code=code, schedule=schedule, delays=delays, shuffle=shuffle)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    name=st.sampled_from(EXACT),
+    schedule=st.sampled_from(SCHEDULES),
+    build=st.sampled_from([random_recurrent, random_decoder]),
+)
+def test_random_recurrent_networks_and_decoders(seed, name, schedule, build) -> None:
+    rng = np.random.default_rng(seed)
+    network = build(seed)
+    tokens = rng.integers(0, network.vocabulary, 6).tolist()
+    delays = {index: int(rng.integers(0, 4)) for index in range(len(network.projections))}
+    assert_equal(network, tokens, code=codes.by_name(name), schedule=schedule, delays=delays, shuffle=7)
 
 
 @settings(max_examples=25, deadline=None)
@@ -100,12 +117,13 @@ def test_delta_does_not_drift_over_the_whole_context(stories: Network) -> None:
 
 
 @pytest.mark.parametrize("name", EXACT)
-@pytest.mark.parametrize("model", ["random", "stories"])
+@pytest.mark.parametrize("model", ["random", "recurrent", "decoder", "stories"])
 def test_events_really_sent_are_those_that_the_settled_engine_counts(
     name: str, model: str, request: pytest.FixtureRequest
 ) -> None:
-    network = random_transformer(8, layers=2) if model == "random" else request.getfixturevalue("stories")
-    tokens = [1, 4, 2, 2, 9, 1]
+    build = {"random": random_transformer, "recurrent": random_recurrent, "decoder": random_decoder}.get(model)
+    network = build(8) if build else request.getfixturevalue("stories")
+    tokens = [1, 4, 2, 2, 8, 1]
     settled, ticked = SettledEngine(network), TickedEngine(network, codes.by_name(name))
     counted, sent = Ledger(network), Ledger(network, name)
     for token in tokens:
@@ -122,11 +140,11 @@ def test_events_really_sent_are_those_that_the_settled_engine_counts(
 
 
 def test_leaving_out_what_is_not_read_changes_nothing_later() -> None:
-    network, tokens = random_transformer(5, layers=2), [3, 1, 4, 1, 5]
-    for name in EXACT:
-        for schedule in SCHEDULES:
-            run = snngen.generate(network, tokens, 4, engine=TickedEngine(network, codes.by_name(name), schedule))
-            assert run.tokens == snngen.generate(network, tokens, 4).tokens
+    tokens = [3, 1, 4, 1, 5]
+    networks = random_transformer(5), random_recurrent(5), random_decoder(5)
+    for network, name, schedule in product(networks, EXACT, SCHEDULES):
+        run = snngen.generate(network, tokens, 4, engine=TickedEngine(network, codes.by_name(name), schedule))
+        assert run.tokens == snngen.generate(network, tokens, 4).tokens
 
 
 def test_rate_is_lossy_and_the_certificate_says_so(shakespeare: Network) -> None:

@@ -14,7 +14,10 @@ from snngen.network import Network, Population, Projection
 from snngen.neurons import Neuron
 from snngen.neurons.accumulator import Accumulator
 from snngen.neurons.gate import Gate
+from snngen.neurons.group_norm import GroupNorm
 from snngen.neurons.integrate_and_fire import IntegrateAndFire
+from snngen.neurons.pointwise import Pointwise
+from snngen.neurons.product_sum import ProductSum
 from snngen.neurons.rms_norm import RMSNorm
 from snngen.neurons.softmax import Softmax
 from snngen.neurons.source import Source
@@ -25,7 +28,10 @@ SIZE = 6
 EXAMPLES: dict[str, Neuron] = {
     "accumulator": Accumulator(np.arange(SIZE, dtype=np.int32) - 2),
     "gate": Gate(np.arange(-300, 301).astype(np.int32), -300, np.arange(1, SIZE + 1) * 70, -127, 127),
+    "group_norm": GroupNorm(np.arange(1, SIZE + 1) * 4000, np.arange(SIZE) * 999 - 2000, 17, 2, 1, -127, 127),
     "integrate_and_fire": IntegrateAndFire(np.arange(1, SIZE + 1) * 11),
+    "pointwise": Pointwise(np.arange(-300, 301) ** 2, -300, np.arange(1, SIZE + 1) * 70, -5, 255),
+    "product_sum": ProductSum(np.array([[3] * SIZE, [-1] * SIZE]), np.arange(1, SIZE + 1) * 900, -127, 127),
     "rms_norm": RMSNorm(np.arange(1, SIZE + 1) * 4000, 17, -127, 127),
     "softmax": Softmax(np.array([2**22, 2**20]), 3, 255),
     "source": Source(SIZE, -300, 300),
@@ -102,6 +108,15 @@ def test_rms_norm_is_near_the_real_one() -> None:
     assert np.abs(RMSNorm(gain, 0, -127, 127).reference(x) - real).max() <= 0.5 + 1e-2
 
 
+def test_group_norm_is_near_the_real_one() -> None:
+    rng = np.random.default_rng(3)
+    x, bias = rng.integers(-(2**20), 2**20, (10, 3, 32)) + 2**18, rng.normal(0, 9, 96)
+    neuron = GroupNorm(np.full(96, round(256 / 0.05)), np.rint(bias * 256).astype(int), 0, 3, 1, -127, 127)
+    real = (x - x.mean(axis=2, keepdims=True)) / x.std(axis=2, keepdims=True) / 0.05
+    expected = np.clip(real.reshape(10, 96) + bias, -127, 127)
+    assert np.abs(neuron.reference(x.reshape(10, 96)) - expected).max() <= 0.5 + 1e-2
+
+
 @pytest.mark.parametrize(
     "build",
     [
@@ -116,6 +131,14 @@ def test_rms_norm_is_near_the_real_one() -> None:
         lambda: Softmax(np.array([2**40]), 3, 255).check_operands((2**23,)),
         lambda: Softmax(np.array([1]), 0, 255),
         lambda: Gate(np.array([1]), 0, np.array([0]), -1, 1),
+        lambda: Pointwise(np.array([1]), 0, np.array([0]), -1, 1),
+        lambda: Pointwise(np.zeros(11, np.int32), -5, np.array([1]), -1, 1).check_operands((6,)),
+        lambda: ProductSum(np.ones((5, 2), np.int64), np.array([1, 1]), -1, 1),
+        lambda: ProductSum(np.ones((1, 2), np.int64), np.array([1, 0]), -1, 1),
+        lambda: ProductSum(np.full((1, 1), 2**40), np.array([1]), -1, 1).check_operands((2**15, 2**15)),
+        lambda: GroupNorm(np.ones(6, np.int64), np.zeros(6, np.int64), 0, 4, 1, -1, 1),
+        lambda: GroupNorm(np.ones(6, np.int64), np.full(6, 2**30), 0, 2, 1, -1, 1),
+        lambda: Source(3, 0, 2, one_hot=1),
         lambda: Gate(np.zeros(0, np.int32), 0, np.array([1]), -1, 1),
     ],
 )

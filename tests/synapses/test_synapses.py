@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import dense
+from networks import convolution, dense
 
 from snngen import synapses
 from snngen.errors import NetworkError, UnsupportedError
 from snngen.synapses import Synapse, wide_matmul
+from snngen.synapses.bilinear import Bilinear
+from snngen.synapses.broadcast import Broadcast
 from snngen.synapses.dense import Dense
+from snngen.synapses.diagonal import Diagonal
 from snngen.synapses.key_memory import KeyMemory
 from snngen.synapses.one_to_one import OneToOne
+from snngen.synapses.position import Position
 from snngen.synapses.rotary import UNIT, Rotary
 from snngen.synapses.value_memory import ValueMemory
 
 TOKENS = 5
 ANGLES = np.outer(np.arange(TOKENS), [1.0, 0.3])
 EXAMPLES: dict[str, Synapse] = {
+    "convolution": convolution(np.random.default_rng(4), (2, 3, 4), 4, groups=2, stride=(2, 1), padding=(1, 1)),
+    "bilinear": Bilinear(2, 3, 4),
+    "broadcast": Broadcast(2, 5, 3),
     "dense": dense(np.random.default_rng(0), 6, 4, 9),
+    "diagonal": Diagonal(np.array([3, -700, 0, 9])),
     "key_memory": KeyMemory(4, 2, 3, TOKENS),
     "one_to_one": OneToOne(6),
+    "position": Position(7, np.arange(-60, 60).reshape(TOKENS, 24), np.arange(1, 25)),
     "rotary": Rotary(
         3, np.rint(np.cos(ANGLES) * UNIT).astype(np.int32), np.rint(np.sin(ANGLES) * UNIT).astype(np.int32)
     ),
@@ -91,6 +100,21 @@ def test_memories_by_brute_force() -> None:
                 assert mixed[now, head, d] == drive
 
 
+def test_broadcast_copies_along_an_axis() -> None:
+    (row,) = EXAMPLES["broadcast"].reference(np.array([[1, 2, 3, 4, 5, 6]]), None)
+    assert row.tolist() == [1, 2, 3] * 5 + [4, 5, 6] * 5
+
+
+def test_bilinear_by_brute_force() -> None:
+    sent, written = codes(EXAMPLES["bilinear"], 4)
+    drive = EXAMPLES["bilinear"].reference(sent, written).reshape(TOKENS, 2, 3)
+    for token in range(TOKENS):
+        for head in range(2):
+            for i in range(3):
+                weights = written[token, head * 12 + i * 4 : head * 12 + i * 4 + 4]
+                assert drive[token, head, i] == int((weights * sent[token, head * 4 : head * 4 + 4]).sum())
+
+
 def test_rotary_keeps_lengths() -> None:
     sent, _ = codes(EXAMPLES["rotary"], 1, 100)
     turned = EXAMPLES["rotary"].reference(sent, None) / UNIT
@@ -109,6 +133,10 @@ def test_wide_matmul_is_exact_beyond_float64() -> None:
         lambda: Dense(np.zeros((2, 2), np.int8), np.zeros(2, np.int32)),
         lambda: Dense(np.full((2, 2), 200), np.ones(2, np.int32)),
         lambda: OneToOne(0),
+        lambda: Diagonal(np.zeros(0, np.int32)),
+        lambda: Broadcast(1, 0, 1),
+        lambda: Bilinear(1, 0, 1),
+        lambda: Position(1, np.zeros((1, 2), np.int8), np.zeros(2, np.int32)),
         lambda: Rotary(0, np.zeros((1, 1), np.int32), np.zeros((1, 1), np.int32)),
         lambda: Rotary(1, np.full((1, 1), 2**15), np.zeros((1, 1), np.int32)),
         lambda: KeyMemory(3, 2, 1, 1),

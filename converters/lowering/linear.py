@@ -1,0 +1,134 @@
+"""Linear maps: weights rounded to what one threshold per output neuron can carry, or kept as the source has them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from snngen.converters.builder import BIAS_LIMIT, Builder, Doubles, Signal, bias, lower, lower_codes, lower_drive
+from snngen.converters.coding import folded, role, sums, tabled
+from snngen.converters.graph import Node
+from snngen.converters.operations import Floats, Integers, Linear
+from snngen.errors import UnsupportedError
+from snngen.integers import INT32_MAX
+from snngen.neurons.accumulator import Accumulator
+from snngen.neurons.threshold import Threshold
+from snngen.synapses.dense import Dense
+
+
+@lower.register
+def _(operation: Linear, node: Node, builder: Builder) -> None:
+    readers = builder.graph.consumers(node.name)
+    if readers and (sums(builder.graph, node) or folded(builder.graph, node)):
+        builder.deferred[node.name] = node
+    elif not readers and node.codes is None:
+        _potentials(operation, node, builder)
+    else:
+        lower_codes(operation, node, node, builder)
+
+
+@lower_drive.register
+def _(operation: Linear, node: Node, target: Node, builder: Builder) -> Doubles:
+    for signal, weight in split(builder, node, operation.weight):
+        builder.project(signal.population, target.name, onto_grid(builder, node, signal, weight, builder.grid))
+    return np.zeros(len(operation.weight)) if operation.bias is None else operation.bias / builder.grid
+
+
+def split(builder: Builder, node: Node, weight: Floats) -> list[tuple[Signal, Doubles]]:
+    """The codes of each input of a linear map, with its columns, times what one unit of each code is worth."""
+    parts, first = [], 0
+    for name in node.inputs:
+        signal = builder.codes(name)
+        width = len(signal.scale)
+        parts.append((signal, weight[:, first : first + width].astype(np.float64) * signal.scale))
+        first += width
+    if first != weight.shape[1]:
+        raise UnsupportedError(f"node {node.name}", f"{first} inputs", f"{weight.shape[1]}, as its weights have")
+    return parts
+
+
+def _potentials(operation: Linear, node: Node, builder: Builder) -> None:
+    """The logits, or a result that nothing rounds."""
+    parts = split(builder, node, operation.weight)
+    peaks = np.abs(np.concatenate([weight for _, weight in parts], axis=1)).max(axis=1)
+    grid = float(np.median(peaks[peaks > 0])) / (127 * 64) if peaks.any() else 1.0
+    offset = np.zeros(len(peaks)) if operation.bias is None else operation.bias / grid
+    builder.populate(node, Accumulator(bias(offset)), np.full(1, grid))
+    for signal, weight in parts:
+        builder.project(signal.population, node.name, onto_grid(builder, node, signal, weight, grid))
+
+
+def onto_grid(builder: Builder, node: Node, signal: Signal | None, weight: Doubles, grid: float) -> Dense:
+    """Weights whose drive counts in whole units of a grid: matrix * gain * grid is what they are worth.
+
+    weight: (outputs, inputs), times the worth of one unit of each input. signal: that input. Weights that came
+    quantized keep their integers; their scale is rounded to the grid.
+    """
+    high = builder.settings.weight_high
+    integers = getattr(node.operation, "integers", None)
+    if integers is not None and signal is not None and len(node.inputs) == 1:
+        gain = np.clip(np.rint(integers.scale * _unit(node, signal) / grid), 1, INT32_MAX)
+        return Dense(np.ascontiguousarray(integers.matrix.T), gain.astype(np.int32))
+    # a gain that is held to int32 makes a drive beyond it, which the network refuses
+    gain = np.clip(np.ceil(np.abs(weight).max(axis=1) / (high * grid)), 1, INT32_MAX)
+    matrix = np.clip(np.rint(weight / (gain * grid)[:, None]), -high, high)
+    return Dense(np.ascontiguousarray(matrix.T.astype(np.int8)), gain.astype(np.int32))
+
+
+def _unit(node: Node, signal: Signal) -> float:
+    """The one scale of a signal that weights read which came quantized."""
+    if np.ptp(signal.scale) > 1e-12 * signal.scale[0]:
+        raise UnsupportedError(f"node {node.name}", "inputs of different scales", "one, for weights kept as they came")
+    return float(signal.scale[0])
+
+
+@lower_codes.register
+def _(operation: Linear, node: Node, target: Node, builder: Builder) -> None:
+    scale, (low, high) = builder.scale(target), builder.limits(target)
+    if operation.integers is not None and len(node.inputs) == 1:
+        _exact(operation, operation.integers, node, target, builder)
+        return
+    parts = split(builder, node, operation.weight)
+    fine = builder.settings.weight_high
+    peak = np.maximum(np.abs(np.concatenate([weight for _, weight in parts], axis=1)).max(axis=1), 1e-30)
+    if target.codes is None:
+        finest = peak / fine  # a unit of drive: were a code finer, weights would be clipped
+        shared = role(builder.graph, target) == "unturned" or tabled(builder.graph, target)
+        scale = scale * max(1.0, float((finest / scale).max())) if shared else np.maximum(scale, finest)
+    largest = BIAS_LIMIT // (high + 1)  # so that a bias that its code can express is one that fits
+    theta = np.clip(np.floor(scale * fine / peak), 1, largest)
+    unit = scale / theta
+    offset = np.zeros(len(theta)) if operation.bias is None else operation.bias / unit
+    builder.populate(target, Threshold(theta.astype(np.int32), bias(offset), low, high), scale)
+    for signal, weight in parts:
+        matrix = np.clip(np.rint(weight / unit[:, None]), -fine, fine)
+        dense = Dense(np.ascontiguousarray(matrix.T.astype(np.int8)), np.ones(len(theta), np.int32))
+        builder.project(signal.population, target.name, dense)
+
+
+def _exact(operation: Linear, integers: Integers, node: Node, target: Node, builder: Builder) -> None:
+    """Integer weights of the source as they are: drive is counted in units of weight scale * code scale / gain.
+
+    code = clip(floor((gain * sum + bias + theta // 2) / theta)), gain / theta the best fraction for
+    weight scale * code scale / output scale, with a gain so large that the drive still fits int32.
+    """
+    signal, scale = builder.codes(node.inputs[0]), builder.scale(target)
+    unit = integers.scale * _unit(node, signal)
+    peaks = np.abs(integers.matrix.astype(np.int64)).sum(axis=1) * signal.high
+    offset = np.zeros(len(unit)) if operation.bias is None else operation.bias / unit
+    gain, theta = fractions(scale / unit, peaks + np.abs(offset))
+    builder.populate(target, Threshold(theta, bias(offset * gain), *builder.limits(target)), scale)
+    builder.project(signal.population, target.name, Dense(np.ascontiguousarray(integers.matrix.T), gain))
+
+
+def fractions(ratio: Doubles, largest: Doubles) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """(gain, theta), the best fractions theta / gain for each ratio such that gain * largest and theta fit int32."""
+    gains, thetas = [], []
+    for value, peak in zip(ratio.tolist(), largest.tolist(), strict=True):
+        limit = int(min(2**30 / max(peak, 1.0), 2**30 / max(value, 2.0**-30)))
+        best = Fraction(value).limit_denominator(max(1, limit))
+        gains.append(best.denominator)
+        thetas.append(max(1, best.numerator))
+    return np.array(gains, dtype=np.int32), np.array(thetas, dtype=np.int32)

@@ -1,0 +1,117 @@
+"""Packed: weights of 4 or 2 bits, several in a byte, one row per source neuron."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from snngen.errors import NetworkError
+from snngen.integers import INT32_MAX, IntArray, checked
+from snngen.kernels import deliver
+from snngen.synapses import Synapse, wide_matmul
+
+BITS = (4, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Packed(Synapse):
+    """drive[j] = gain[j] * sum over i of code[i] * w[i, j], w of -8..7 (4 bits) or -2..1 (2 bits; ternary is -1..1).
+
+    A row is cut into 8 / bits stretches of as many targets as the row has bytes; byte b holds the b-th weight of every
+    stretch, the first stretch in its lowest bits, in two's complement. So a stretch unpacks into neighbours.
+
+    packed: (sources, ceil(targets * bits / 8)) int8; bits beyond the last target are zero.
+    gain: (targets,) int32, not zero: units of drive that a unit of weight is worth. A negative one turns the signs of
+        a neuron's weights, whose range is lopsided.
+    bits: 4 or 2.
+    """
+
+    packed: IntArray
+    gain: IntArray
+    bits: int
+
+    opcode = deliver.PACKED
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "packed", checked(self.packed, np.int8, "Packed.packed", ndim=2))
+        object.__setattr__(self, "gain", checked(self.gain, np.int32, "Packed.gain"))
+        if self.bits not in BITS:
+            raise NetworkError("Packed.bits", str(self.bits), "4 or 2")
+        if self.gain.size == 0 or not self.gain.all() or int(self.gain.min()) < -INT32_MAX:
+            raise NetworkError("Packed.gain", f"{self.gain.size} values, some 0 or -2**31", "gains that are not zero")
+        row = -(-self.gain.size * self.bits // 8)
+        if self.packed.shape[0] == 0 or self.packed.shape[1] != row:
+            raise NetworkError("Packed.packed", f"shape {self.packed.shape}", f"(1 or more, {row}) bytes")
+        if _unpack(self.packed, self.bits)[:, self.gain.size :].any():
+            raise NetworkError("Packed.packed", "bits beyond the last target", "zeros there")
+
+    @classmethod
+    def of(cls, matrix: IntArray, gain: IntArray, bits: int) -> Packed:
+        """Pack weights.
+
+        matrix: (sources, targets) integers that `bits` hold. raises: NetworkError where they do not.
+        """
+        half = 1 << (bits - 1)
+        if bits not in BITS or matrix.ndim != 2 or not matrix.size:
+            raise NetworkError("Packed.of", f"shape {matrix.shape}, {bits} bits", "a matrix, of 4 or 2 bits")
+        if not -half <= int(matrix.min()) <= int(matrix.max()) < half:
+            raise NetworkError("Packed.of", f"weights {matrix.min()}..{matrix.max()}", f"{-half}..{half - 1}")
+        sources, targets = matrix.shape
+        row = -(-targets * bits // 8)
+        stretches = np.zeros((sources, 8 // bits * row), dtype=np.uint8)
+        stretches[:, :targets] = matrix.astype(np.int8).view(np.uint8) & (2 * half - 1)
+        packed = np.zeros((sources, row), dtype=np.uint8)
+        for stretch in range(8 // bits):
+            packed |= stretches[:, stretch * row : (stretch + 1) * row] << (stretch * bits)
+        return cls(packed.view(np.int8), gain, bits)
+
+    @cached_property
+    def matrix(self) -> IntArray:
+        """(sources, targets) int8 weights, unpacked."""
+        return np.ascontiguousarray(_unpack(self.packed, self.bits)[:, : self.gain.size])
+
+    @property
+    def source_size(self) -> int:
+        return int(self.packed.shape[0])
+
+    @property
+    def target_size(self) -> int:
+        return int(self.gain.size)
+
+    @property
+    def count(self) -> int:
+        return self.source_size * self.target_size
+
+    @property
+    def weight_bytes(self) -> int:
+        return int(self.packed.nbytes)
+
+    @property
+    def weights(self) -> IntArray:
+        return self.packed
+
+    def reference(self, codes: IntArray, written: IntArray | None) -> IntArray:
+        return wide_matmul(codes, self.matrix) * self.gain
+
+    def bound(self, largest: int, written: int) -> int:
+        sums = np.abs(self.matrix.astype(np.int64)).sum(axis=0) * largest
+        if int(sums.max()) > INT32_MAX:
+            raise NetworkError("Packed", f"row sums up to {sums.max()}", f"at most {INT32_MAX}", "use fewer bits")
+        return int((sums * np.abs(self.gain.astype(np.int64))).max())
+
+    def bound_of_one(self, largest: int) -> int:
+        heaviest = np.abs(self.matrix.astype(np.int64)).max(axis=0)
+        return int((heaviest * np.abs(self.gain.astype(np.int64))).max()) * largest
+
+    def constants(self) -> list[int | IntArray]:
+        return [self.bits, self.packed.shape[1], self.gain]
+
+
+def _unpack(packed: IntArray, bits: int) -> IntArray:
+    """(sources, 8 / bits * bytes) int8: every stretch of every row, what lies beyond the last target included."""
+    half = 1 << (bits - 1)
+    fields = [(packed.view(np.uint8) >> (stretch * bits)) & (2 * half - 1) for stretch in range(8 // bits)]
+    unsigned = np.concatenate(fields, axis=1).astype(np.int8)
+    return np.asarray((unsigned ^ np.int8(half)) - np.int8(half))

@@ -1,0 +1,127 @@
+"""Sparse: int8 weights of the synapses that are there, row after row (CSR); what was pruned costs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from snngen.errors import NetworkError
+from snngen.integers import INT32_MAX, IntArray, checked
+from snngen.kernels import deliver
+from snngen.synapses import Synapse
+
+ROW_BYTES = 4  # where a row begins, as hardware would hold it
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse(Synapse):
+    """drive[j] = gain[j] * sum over the synapses s of source i with target[s] = j of code[i] * weight[s].
+
+    first: (sources + 1,) int32: the synapses of source i are first[i] up to, not including, first[i + 1].
+    target: (synapses,) int32, ascending within a source. weight: (synapses,) int8.
+    gain: (targets,) int32, >= 1: see `Dense`.
+    """
+
+    first: IntArray
+    target: IntArray
+    weight: IntArray
+    gain: IntArray
+
+    opcode = deliver.SPARSE
+
+    def __post_init__(self) -> None:
+        for name, dtype in (("first", np.int32), ("target", np.int32), ("weight", np.int8), ("gain", np.int32)):
+            object.__setattr__(self, name, checked(getattr(self, name), dtype, f"Sparse.{name}"))
+        if self.gain.size == 0 or self.gain.min() < 1:
+            raise NetworkError("Sparse.gain", f"{self.gain.size} values, some below 1", "one of 1 or more per target")
+        first, synapses = self.first, self.weight.size
+        if first.size < 2 or first[0] != 0 or first[-1] != synapses or (np.diff(first) < 0).any():
+            raise NetworkError("Sparse.first", f"{first.size} numbers", f"0, ascending to {synapses}, the synapses")
+        if self.target.shape != self.weight.shape:
+            raise NetworkError("Sparse.target", f"shape {self.target.shape}", f"{self.weight.shape}, as the weights")
+        if synapses:
+            if not 0 <= self.target.min() <= self.target.max() < self.gain.size:
+                got = f"{self.target.min()}..{self.target.max()}"
+                raise NetworkError("Sparse.target", got, f"0..{self.gain.size - 1}")
+            rising = np.diff(self.target) > 0
+            rising[first[(first > 0) & (first < synapses)] - 1] = True  # a new source begins anywhere
+            if not rising.all():
+                raise NetworkError("Sparse.target", "targets out of order or twice", "ascending within a source")
+
+    @classmethod
+    def of(cls, matrix: IntArray, gain: IntArray) -> Sparse:
+        """The synapses of a (sources, targets) int8 matrix that are not zero."""
+        if matrix.ndim != 2:
+            raise NetworkError("Sparse.of", f"shape {matrix.shape}", "a matrix (sources, targets)")
+        source, target = np.nonzero(matrix)
+        first = np.concatenate(([0], np.cumsum(np.bincount(source, minlength=matrix.shape[0]))))
+        return cls(first, target, matrix[source, target], gain)
+
+    @cached_property
+    def matrix(self) -> IntArray:
+        """(sources, targets) int8, with zeros where there is no synapse."""
+        matrix = np.zeros((self.source_size, self.target_size), dtype=np.int8)
+        matrix[self._source, self.target] = self.weight
+        return matrix
+
+    @property
+    def _source(self) -> IntArray:
+        """(synapses,) source of each synapse."""
+        return np.repeat(np.arange(self.source_size), np.diff(self.first))
+
+    @property
+    def source_size(self) -> int:
+        return int(self.first.size - 1)
+
+    @property
+    def target_size(self) -> int:
+        return int(self.gain.size)
+
+    @property
+    def count(self) -> int:
+        return int(self.weight.size)
+
+    @cached_property
+    def fan_out(self) -> IntArray:
+        """(sources,) int64: synapses of each source."""
+        return np.diff(self.first).astype(np.int64)
+
+    @property
+    def index_bytes(self) -> int:
+        """Bytes that the number of a target takes: the fewest of 1, 2 and 4 that hold it."""
+        return 1 if self.target_size <= 2**8 else 2 if self.target_size <= 2**16 else 4
+
+    @property
+    def weight_bytes(self) -> int:
+        """A weight and a target per synapse, and where each row begins, as hardware would hold them.
+
+        The kernels here read targets of 4 bytes.
+        """
+        return self.count * (1 + self.index_bytes) + self.first.size * ROW_BYTES
+
+    @cached_property
+    def weights(self) -> IntArray:
+        """(bytes,) int8: the weights, zeros up to a multiple of 4, then the targets as int32."""
+        gap = np.zeros(-self.count % 4, dtype=np.int8)
+        return np.concatenate((self.weight, gap, np.ascontiguousarray(self.target).view(np.int8)))
+
+    def reference(self, codes: IntArray, written: IntArray | None) -> IntArray:
+        drive = np.zeros((self.target_size, len(codes)), dtype=np.int64)
+        np.add.at(drive, self.target, codes.T[self._source] * self.weight[:, None].astype(np.int64))
+        return drive.T * self.gain
+
+    def bound(self, largest: int, written: int) -> int:
+        sums = np.zeros(self.target_size, dtype=np.int64)
+        np.add.at(sums, self.target, np.abs(self.weight.astype(np.int64)) * largest)
+        if int(sums.max()) > INT32_MAX:
+            raise NetworkError("Sparse", f"row sums up to {sums.max()}", f"at most {INT32_MAX}", "use fewer bits")
+        return int((sums * self.gain).max())
+
+    def bound_of_one(self, largest: int) -> int:
+        worth = np.abs(self.weight.astype(np.int64)) * self.gain[self.target]
+        return int(worth.max(initial=0)) * largest
+
+    def constants(self) -> list[int | IntArray]:
+        return [self.fan_out, self.count, self.index_bytes, self.first, self.gain]
