@@ -130,7 +130,7 @@ def divergence(graph: Graph, sequence: npt.NDArray[np.int64], units: dict[str, n
         if name not in units:
             return value
         unit = units[name].astype(np.float32)
-        return np.clip(np.round(value / unit), -HIGH, Settings()).astype(np.float32) * unit
+        return np.clip(np.round(value / unit), -HIGH, HIGH).astype(np.float32) * unit
 
     right, coded = (graph.run(sequence[None], transform=how)[0].astype(np.float64) for how in (None, code))
     total = 0.0
@@ -200,7 +200,7 @@ def test_a_dead_channel_has_a_range_all_the_same() -> None:
 
 def test_progress_counts_every_trial() -> None:
     told: list[tuple[int, int]] = []
-    calibrate(random_llama(0, layers=1), random_tokens(2, tokens=4), HIGH, lambda *done: told.append(done))
+    calibrate(random_llama(0, layers=1), random_tokens(2, tokens=4), Settings(), lambda *done: told.append(done))
     total = len(BLENDS) * len(HEADROOMS) * (len(CHOSEN) - 1) + len(HEADROOMS)
     assert told == [(count, total) for count in range(1, total + 1)]
 
