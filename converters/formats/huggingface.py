@@ -60,7 +60,7 @@ def read(path: Path, tokenizer: Path | None = None) -> Checkpoint:
     """
     if not recognizes(path):
         raise FormatError(str(path), f"no {CONFIG}", "a Hugging Face folder")
-    said = describe(path)
+    said = describe(path / CONFIG)
     shards = _shards(path)
     tensors: dict[str, Floats] = {}
     for shard, listed in shards.items():
@@ -88,14 +88,14 @@ def takes_vectors(config: dict[str, Any]) -> bool:
 
 
 def describe(path: Path) -> Description:
-    """Configuration and special tokens of a folder.
+    """A configuration, and the special tokens of its model; path: of the config.json.
 
     raises: FormatError for files that are damaged; UnsupportedError for quantized weights.
     """
-    config = read_object(path / CONFIG)
+    config = read_object(path)
     if config.pop("quantization_config", None) is not None:
         raise UnsupportedError(
-            str(path / CONFIG),
+            str(path),
             "quantization_config",
             "float weights",
             "snngen quantizes them itself: give the original",
@@ -104,15 +104,16 @@ def describe(path: Path) -> Description:
     if takes_vectors(config):
         vocabulary = 0
     elif not isinstance(vocabulary, int) or isinstance(vocabulary, bool) or vocabulary < 1:
-        raise FormatError(f"{path / CONFIG}: vocab_size", f"{vocabulary!r:.60}", "a positive integer")
-    said = Description(config, sources=[path / CONFIG])
-    said.begin = _tokens(config, "bos_token_id", vocabulary, path / CONFIG)
+        raise FormatError(f"{path}: vocab_size", f"{vocabulary!r:.60}", "a positive integer")
+    said = Description(config, sources=[path])
+    said.begin = _tokens(config, "bos_token_id", vocabulary, path)
     if len(said.begin) > 1:
-        raise FormatError(f"{path / CONFIG}: bos_token_id", f"{said.begin}", "at most one token that begins a text")
-    said.end = _tokens(config, "eos_token_id", vocabulary, path / CONFIG)
-    if (path / GENERATION).is_file():
-        said.sources.append(path / GENERATION)
-        said.end = _tokens(read_object(path / GENERATION), "eos_token_id", vocabulary, path / GENERATION) or said.end
+        raise FormatError(f"{path}: bos_token_id", f"{said.begin}", "at most one token that begins a text")
+    said.end = _tokens(config, "eos_token_id", vocabulary, path)
+    generation = path.parent / GENERATION
+    if generation.is_file():
+        said.sources.append(generation)
+        said.end = _tokens(read_object(generation), "eos_token_id", vocabulary, generation) or said.end
     return said
 
 
