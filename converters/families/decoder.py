@@ -24,6 +24,7 @@ from snngen.converters import configuration
 from snngen.converters.checkpoint import Checkpoint
 from snngen.converters.graph import Graph
 from snngen.converters.operations import ACTIVATIONS, Convolution, Floats, GroupNorm, Linear, Pointwise
+from snngen.converters.pictures import repeat
 from snngen.errors import FormatError
 
 MODEL_TYPES = ("decoder",)
@@ -254,13 +255,7 @@ class _Builder:
         tall, wide = self._pair(where, layer, "factor", 2, 1)
         if math.prod(shape) * tall * wide > LARGEST_PICTURE:
             raise FormatError(f"{self.checkpoint.source}: {where}", f"{shape}", f"up to {LARGEST_PICTURE} values")
-        self._append(f"{self.value}.upsampled", upsampling(shape, (tall, wide)))
-
-
-def upsampling(shape: tuple[int, int, int], factor: tuple[int, int]) -> Convolution:
-    """Nearest-neighbour upsampling as a transposed convolution with ones."""
-    weight = np.ones((shape[0], 1, *factor), dtype=np.float32)
-    return Convolution(weight, None, shape, stride=factor, groups=shape[0], transposed=True)
+        self._append(f"{self.value}.upsampled", repeat(shape, (tall, wide)))
 
 
 def _folded(before: Linear | Convolution, factor: Any, bias: Any) -> Linear | Convolution:

@@ -11,7 +11,7 @@ import pytest
 
 from snngen.converters import families
 from snngen.converters.checkpoint import Checkpoint
-from snngen.converters.families import decoder, gan, vae
+from snngen.converters.families import gan, vae
 from snngen.converters.graph import Graph
 from snngen.errors import FormatError, UnsupportedError
 
@@ -233,9 +233,3 @@ def test_pictures_are_square(rows: int) -> None:
     odd = checkpoint({"fc3.weight": torch.zeros(4, 3), "fc4.weight": torch.zeros(7, 4)}, {})
     with pytest.raises(FormatError, match="square"):
         vae.build(odd)
-
-
-def test_upsampling_repeats() -> None:
-    x = np.arange(12, dtype=np.float32).reshape(1, 1, 12)
-    doubled = decoder.upsampling((3, 2, 2), (2, 3)).run([x], 0, {})
-    assert np.array_equal(doubled.reshape(3, 4, 6), x.reshape(3, 2, 2).repeat(2, axis=1).repeat(3, axis=2))
