@@ -334,7 +334,7 @@ def _check_supported(network: Network) -> None:
         elif kind is Accumulator and drives:
             wrong.append(f"population {population.name} (accumulator that drives {', '.join(drives)})")
     for projection in network.projections:
-        if type(projection.synapse) not in (Dense, OneToOne):
+        if type(projection.synapse) not in (Dense, OneToOne) or projection.delayed:
             wrong.append(f"projection {projection.name} ({projection.synapse.kind})")
     if wrong:
         expected = "sources, integrate-and-fire and threshold populations, dense and one-to-one projections"

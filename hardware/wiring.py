@@ -11,6 +11,10 @@ import numpy as np
 from snngen.integers import IntArray
 from snngen.network import Network, Projection
 from snngen.synapses import Synapse
+from snngen.synapses.bilinear import Bilinear
+from snngen.synapses.broadcast import Broadcast
+from snngen.synapses.convolution import Convolution
+from snngen.synapses.diagonal import Diagonal
 from snngen.synapses.key_memory import KeyMemory
 from snngen.synapses.one_to_one import OneToOne
 from snngen.synapses.rotary import Rotary
@@ -61,6 +65,47 @@ def writing(synapse: Synapse) -> Wiring | None:
 @wiring.register
 def _(synapse: OneToOne) -> Wiring:
     return Wiring(np.arange(synapse.neurons), np.arange(synapse.neurons))
+
+
+@wiring.register
+def _(synapse: Diagonal) -> Wiring:
+    return Wiring(np.arange(synapse.source_size), np.arange(synapse.target_size))
+
+
+@wiring.register
+def _(synapse: Broadcast) -> Wiring:
+    target = np.arange(synapse.target_size)
+    sender = target // (synapse.copies * synapse.width) * synapse.width + target % synapse.width
+    return Wiring(np.arange(synapse.source_size), sender)
+
+
+@wiring.register
+def _(synapse: Bilinear) -> Wiring:
+    """Events of a head reach the rows of that head."""
+    sender, receiver = np.arange(synapse.source_size), np.arange(synapse.target_size)
+    return Wiring(sender // synapse.columns, receiver // synapse.rows)
+
+
+@writing.register
+def _(synapse: Bilinear) -> Wiring:
+    """An element of the matrix is a weight of its row."""
+    return Wiring(np.arange(synapse.writer_size) // synapse.columns, np.arange(synapse.target_size))
+
+
+@blocks.register
+def _(synapse: Convolution) -> Blocks:
+    """All places of an output channel share its kernel."""
+    outputs, targets = synapse.target_shape[0], synapse.target_size
+    each = np.full(targets, -(-synapse.weight_bytes // outputs))
+    return Blocks(np.arange(targets) * outputs // targets, each)
+
+
+@wiring.register
+def _(synapse: Convolution) -> Wiring:
+    """Events of a group of channels reach that group. (Those far from a core's part of the picture are counted too.)"""
+    sender, receiver = np.arange(synapse.source_size), np.arange(synapse.target_size)
+    groups = synapse.groups
+    return Wiring(sender * groups // synapse.source_size, receiver * groups // synapse.target_size)
 
 
 @blocks.register

@@ -13,6 +13,8 @@ from snngen.hardware.quantity import PriceError
 from snngen.integers import FloatArray
 from snngen.ledger import PREFILL, Ledger
 from snngen.network import Network
+from snngen.synapses import Synapse
+from snngen.synapses.position import Position
 from snngen.synapses.rotary import Rotary
 
 
@@ -77,6 +79,13 @@ def spiking(ledger: Ledger, code: str, phase: str) -> Work:
     )
 
 
+def _read_by_all(synapse: Synapse) -> int:
+    """Bytes of weights that a token reads where every source neuron sends: of a table by position, its own entries."""
+    if isinstance(synapse, Rotary):
+        return 2 * synapse.count  # of 16 bits
+    return synapse.count if isinstance(synapse, Position) else synapse.weight_bytes
+
+
 def dense(ledger: Ledger, phase: str) -> Work:
     """What the equal network without spikes does per token: the same weights and codes, every synapse once.
 
@@ -88,11 +97,7 @@ def dense(ledger: Ledger, phase: str) -> Work:
     sizes = np.array([population.size for population in network.populations])
     shares = np.minimum(updates / sizes, 1.0)
     counts = np.array([projection.synapse.count for projection in network.projections], dtype=np.float64)
-    # of a rotary table, a token reads the entries of its position, two bytes each, as the run does
-    stored = np.array(
-        [2 * p.synapse.count if isinstance(p.synapse, Rotary) else p.synapse.weight_bytes for p in network.projections],
-        dtype=np.float64,
-    )
+    stored = np.array([_read_by_all(projection.synapse) for projection in network.projections], dtype=np.float64)
     order = network.order
     ends = [(order[projection.source], order[projection.target]) for projection in network.projections]
     used = [np.minimum(shares[:, first], shares[:, second]).sum() / tokens for first, second in ends]

@@ -67,6 +67,11 @@ def run_lava(
             "codes that settle",
             "stream_lava(network, events, ticks)",
         )
+    wrong = [f"projection {p.name} (delayed)" for p in network.projections if p.delayed]
+    wrong += [f"projection {p.name} (bilinear)" for p in network.projections if p.writer and not p.synapse.memory_bytes]
+    wrong += [f"population {p.name} ({p.neuron.kind})" for p in network.populations if len(p.neuron.operands) > 2]
+    if wrong:
+        raise UnsupportedError("run_lava", ", ".join(wrong), "a network without recurrence", "SettledEngine(network)")
     if not isinstance(inputs, Mapping):
         if not network.sources:
             raise PromptError("run_lava", "tokens for a network without a source", "a network with a source")

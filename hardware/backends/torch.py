@@ -252,6 +252,7 @@ def _check_supported(network: Network) -> None:
     """Refuse a network with models that settled codes cannot express, or that this file does not know."""
     wrong = [f"population {p.name} ({p.neuron.kind})" for p in network.populations if type(p.neuron) not in NEURONS]
     wrong += [f"projection {p.name} ({p.synapse.kind})" for p in network.projections if type(p.synapse) not in SYNAPSES]
+    wrong += [f"projection {p.name} (delayed)" for p in network.projections if p.delayed]
     if wrong:
         known = ", ".join(sorted(model.__name__ for model in (*NEURONS, *SYNAPSES)))
         raise UnsupportedError("TorchEngine", ", ".join(wrong), f"only {known}", "TickedEngine or SettledEngine")

@@ -16,6 +16,8 @@ from snngen.synapses import Synapse
 class Position(Synapse):
     """drive[j] = gain[j] * table[p, j] * sum over i of code[i] at position p: one token event brings its row.
 
+    Every source neuron has a synapse to every target; at one position all of them share one row of weights.
+
     sources: neurons that send (the vocabulary). table: (context, targets) int8. gain: (targets,) int32, >= 1.
     """
 
@@ -48,7 +50,7 @@ class Position(Synapse):
 
     @property
     def count(self) -> int:
-        return int(self.table.size)
+        return self.sources * self.target_size
 
     @property
     def weight_bytes(self) -> int:

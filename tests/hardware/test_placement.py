@@ -20,9 +20,13 @@ from snngen.hardware.quantity import PriceError
 from snngen.hardware.wiring import blocks, wiring, writing
 from snngen.network import Network
 from snngen.synapses import Synapse
+from snngen.synapses.bilinear import Bilinear
+from snngen.synapses.broadcast import Broadcast
 from snngen.synapses.dense import Dense
+from snngen.synapses.diagonal import Diagonal
 from snngen.synapses.key_memory import KeyMemory
 from snngen.synapses.one_to_one import OneToOne
+from snngen.synapses.position import Position
 from snngen.synapses.rotary import Rotary
 from snngen.synapses.value_memory import ValueMemory
 
@@ -46,6 +50,10 @@ SYNAPSES = (
     Rotary(2, np.full((4, 3), 1000, np.int32), np.full((4, 3), 700, np.int32)),
     KeyMemory(4, 2, 3, 5),
     ValueMemory(4, 2, 3, 5),
+    Diagonal(np.array([3, -700, 1, 9], np.int32)),
+    Broadcast(2, 5, 3),
+    Bilinear(2, 3, 4),
+    Position(7, np.arange(1, 121).reshape(5, 24), np.arange(1, 25)),
 )
 
 
