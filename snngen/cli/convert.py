@@ -1,0 +1,74 @@
+"""Convert and inspect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import snngen
+from snngen.cli.terminal import (
+    Json,
+    Model,
+    Quiet,
+    app,
+    progress,
+    require_all_writable,
+    standard_output,
+    write_json,
+)
+from snngen.errors import PromptError
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="a model: llama2.c .bin, or a Hugging Face folder")],
+    out: Annotated[Path, typer.Argument(help="the network to write (.h5)")],
+    tokenizer: Annotated[Path | None, typer.Option(help="its tokenizer, where it is apart")] = None,
+    calibrate: Annotated[
+        Path | None, typer.Option(help="a text to calibrate on; sampled from the model if left out")
+    ] = None,
+    weight_bits: Annotated[int, typer.Option(help="of weights, 2..8")] = 8,
+    activation_bits: Annotated[int, typer.Option(help="of codes that pass weights, 2..8")] = 8,
+    context: Annotated[int | None, typer.Option(help="tokens that fit, fewer than the model has learned")] = None,
+    seed: Annotated[int, typer.Option(help="of the sampled calibration")] = 0,
+    json_path: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Turn a model into a spiking network."""
+    from snngen.converters.convert import convert as run
+    from snngen.converters import report
+    from snngen.converters.settings import Settings
+
+    if out.exists() and source.exists() and out.samefile(source):
+        raise PromptError(str(out), "the source itself", "another file to write")
+    require_all_writable(out, json_path, out.with_suffix(".report.md"), out.with_suffix(".report.json"))
+    with progress("calibrating", quiet) as tell:
+        conversion = run(source, tokenizer, calibrate, Settings(weight_bits, activation_bits), seed, tell, context)
+    snngen.save(conversion.network, out)
+    written = report.write(conversion, out)
+    if json_path is not None:
+        write_json(json_path, report.describe(conversion))
+    if not quiet:
+        from snngen.summary import print_layers
+
+        console = Console(stderr=True, highlight=False)
+        for note in conversion.network.provenance["notes"]:
+            console.print(f"note: {note}", markup=False)
+        print_layers(console, conversion.layers)
+        console.print(f"wrote {out}: {out.stat().st_size:,} bytes, and {written[0]}", markup=False)
+
+
+@app.command()
+def inspect(model: Model, json_path: Json = None) -> None:
+    """Show the populations, projections, sizes, scales and provenance of a network."""
+    from snngen.summary import describe, print_network
+
+    network = snngen.load(model)
+    if json_path is not None:
+        write_json(json_path, describe(network))
+    else:
+        # not on a terminal, nothing says how wide a line may be
+        print_network(standard_output(), network)

@@ -1,0 +1,145 @@
+"""Generate: text and what it cost."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+import snngen
+from snngen import codes
+from snngen.certificate import Certificate
+from snngen.cli.terminal import (
+    Json,
+    ModelAndPrompt,
+    Quiet,
+    app,
+    is_stdout,
+    model_and_prompt,
+    progress,
+    require_all_writable,
+    speak,
+    write_json,
+)
+from snngen.engines import Engine
+from snngen.engines.settled import SettledEngine
+from snngen.engines.ticked import TickedEngine
+from snngen.errors import PromptError
+from snngen.generation import Generation
+from snngen.network import Network
+from snngen.summary import describe_generation, print_energy, print_generation
+from snngen.text import Text
+from snngen.trace import TraceWriter
+
+CODE_NAMES = "graded, delta, bitwise, ttfs, unary, or rate:TICKS (lossy)"
+
+
+@app.command()
+def generate(
+    arguments: ModelAndPrompt,
+    tokens: Annotated[int, typer.Option(help="how many to generate, at most", min=1)] = 200,
+    temperature: Annotated[float, typer.Option(help="0 takes the most likely token")] = 0.8,
+    top_k: Annotated[int, typer.Option(help="only the k most likely tokens, 0 for all")] = 0,
+    top_p: Annotated[float, typer.Option(help="only the most likely tokens that reach this probability")] = 1.0,
+    seed: Annotated[int, typer.Option(help="of the random numbers")] = 0,
+    when_full: Annotated[
+        str, typer.Option(help="when the context is full: stop, or slide to its newest half")
+    ] = "slide",
+    code: Annotated[str, typer.Option(help=f"spike code: {CODE_NAMES}")] = "graded",
+    engine: Annotated[str | None, typer.Option(help="settled, or ticked: real spikes, tick by tick")] = None,
+    schedule: Annotated[str | None, typer.Option(help="ticked: layered (the default) or eager")] = None,
+    max_ticks: Annotated[int | None, typer.Option(help="ticked: end each token after so many (lossy)", min=1)] = None,
+    stop_when_safe: Annotated[
+        bool, typer.Option("--stop-when-safe", help="ticked: end a token once its answer cannot change any more")
+    ] = False,
+    trace: Annotated[Path | None, typer.Option(help="ticked: write every event to this file (.h5)")] = None,
+    chip: Annotated[str, typer.Option(help="chips to price, comma-separated")] = "loihi2,loihi1,jetson-orin-nano",
+    certificate: Annotated[bool, typer.Option(help="compare every code with the reference")] = True,
+    json_path: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Generate text, and say what it cost."""
+    from snngen.generation import generate as run
+    from snngen.hardware import chips
+    from snngen.hardware.price import price
+
+    model, prompt = model_and_prompt("generate", arguments)
+    priced = [chips.by_name(name) for name in chip.split(",") if name]
+    network = snngen.load(model)
+    for path in (json_path, trace):
+        require_all_writable(path)
+    if stop_when_safe and temperature > 0:
+        raise PromptError(
+            "--stop-when-safe", f"temperature {temperature}", "--temperature 0: only a leader can be safe"
+        )
+    sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed, "when_full": when_full}
+    with ExitStack() as stack:
+        runner = _engine(stack, network, code, engine, schedule, max_ticks, stop_when_safe, trace)
+        generation = run(network, prompt, tokens, engine=runner, **sampling)  # type: ignore[arg-type]
+        with Console(stderr=True).status("compiling the kernels (once)" if not quiet else "", spinner="dots"):
+            runner.warm()
+        _say(generation, silent=is_stdout(json_path))
+    checked = _certified(generation, quiet) if certificate else None
+    sent = None if runner.spikes else code
+    breakdowns = [price(generation.ledger, one, sent) for one in priced]
+    if json_path is not None:
+        write_json(json_path, describe_generation(generation, checked, breakdowns))
+    if not quiet:
+        console = Console(stderr=True, highlight=False)
+        print_generation(console, generation, checked, sent)
+        print_energy(console, breakdowns)
+    if checked is not None and runner.exact:
+        checked.require()
+
+
+def _engine(
+    stack: ExitStack,
+    network: Network,
+    code: str,
+    engine: str | None,
+    schedule: str | None,
+    max_ticks: int | None,
+    stop_when_safe: bool,
+    trace: Path | None,
+) -> Engine:
+    """The engine that the options ask for; a trace is closed by the stack."""
+    spike_code = codes.by_name(code)
+    ticking = schedule or max_ticks or stop_when_safe or trace or not spike_code.exact
+    kind = engine or ("ticked" if ticking else "settled")
+    if kind not in ("settled", "ticked"):
+        raise PromptError("--engine", repr(engine), "settled or ticked")
+    if kind == "settled":
+        if ticking:
+            wrong = "--schedule, --max-ticks, --stop-when-safe, --trace or a lossy code"
+            raise PromptError("--engine settled", wrong, "--engine ticked for these")
+        return SettledEngine(network)
+    order: Any = schedule or "layered"
+    recorder = None if trace is None else stack.enter_context(TraceWriter(trace, network, spike_code.name, order))
+    return TickedEngine(
+        network, spike_code, order, max_ticks=max_ticks, recorder=recorder, stop_when_safe=stop_when_safe
+    )
+
+
+def _say(generation: Generation, silent: bool) -> None:
+    """Stream prompt and text to standard output as they come."""
+    decoder = Text(generation.network).stream()
+    for token in chain(generation.prompt, generation):
+        if not silent:
+            speak(decoder.put(token))
+    if not silent:
+        speak("\n")
+
+
+def _certified(generation: Generation, quiet: bool) -> Certificate:
+    """The certificate of the tokens of a generation, as many as fit the context, by the engine that made them."""
+    engine = generation.engine
+    if isinstance(engine, TickedEngine):  # a fresh one, so that a trace holds the generation only
+        engine = TickedEngine(
+            generation.network, engine.code, engine.schedule, engine.max_ticks, stop_when_safe=engine.stop_when_safe
+        )
+    with progress("certificate", quiet) as tell:
+        return snngen.certify(generation.network, generation.tokens[: generation.network.context], engine, tell)

@@ -1,0 +1,101 @@
+"""The terminal: the application, options that commands share, and how results are written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from snngen.aside import require_writable, write_text
+from snngen.errors import PromptError
+from snngen.network import Network
+from snngen.text import Text
+
+app = typer.Typer(
+    help="Spiking generative models: converted exactly, simulated event by event, priced honestly.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Model = Annotated[Path, typer.Argument(help="a network (.h5)")]
+ModelAndPrompt = Annotated[
+    list[str],
+    typer.Argument(metavar="[MODEL] PROMPT", help="a network (the one in the package, if left out) and a prompt"),
+]
+Markdown = Annotated[bool, typer.Option("--markdown", help="print the table as Markdown")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar and no summary")]
+Json = Annotated[
+    Path | None, typer.Option("--json", help="write the result as JSON to this file, or - for standard output")
+]
+
+
+def model_and_prompt(command: str, arguments: list[str]) -> tuple[str | None, str]:
+    """[MODEL] PROMPT: the network in the package where none is named."""
+    if len(arguments) > 2:
+        raise PromptError(command, f"{len(arguments)} arguments", "[MODEL] PROMPT", "Quote the prompt")
+    return (arguments[0] if len(arguments) == 2 else None), arguments[-1]
+
+
+def tokens_of(network: Network, prompt: str) -> list[int]:
+    """The tokens of a prompt that fits the context."""
+    tokens = Text(network).encode(prompt)
+    if network.context is not None and len(tokens) > network.context:
+        raise PromptError("prompt", f"{len(tokens)} tokens", f"at most {network.context}, the context")
+    return tokens
+
+
+def standard_output() -> Console:
+    """Standard output, wide enough for tables where it is no terminal."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def speak(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PromptError(str(path), str(error), "a UTF-8 text file") from error
+
+
+def is_stdout(path: Path | None) -> bool:
+    return str(path) == "-"
+
+
+def require_all_writable(*paths: Path | None) -> None:
+    """Refuse what cannot be written before the long work, not after it."""
+    for path in paths:
+        if path is not None and not is_stdout(path):
+            require_writable(path)
+
+
+def write_json(path: Path, result: dict[str, Any]) -> None:
+    text = json.dumps(result, indent=2) + "\n"
+    if is_stdout(path):
+        sys.stdout.write(text)
+    else:
+        write_text(path, text)
+
+
+@contextmanager
+def progress(label: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, or nothing where it would only be noise."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda done, total: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
