@@ -16,7 +16,8 @@ from snngen import __version__
 from snngen.converters import families, formats
 from snngen.converters.graph import Graph
 from snngen.converters.noise import LayerNoise, layer_noise
-from snngen.converters.quantize import Settings, quantize
+from snngen.converters.quantize import quantize
+from snngen.converters.settings import Settings
 from snngen.errors import FormatError, PromptError, UnsupportedError
 from snngen.network import Network
 from snngen.text import Text

@@ -31,10 +31,12 @@ from snngen.integers import INT32_MAX
 from snngen.neurons.accumulator import Accumulator
 from snngen.neurons.threshold import Threshold
 from snngen.synapses.convolution import Convolution as ConvolutionSynapse
+from snngen.synapses.sparse import Sparse
 
 SPREAD = 1e-4  # relative: units of a map that differ by less are taken for one; codes of 12 bits do not tell them apart
 
-Part = tuple[Signal, int, Doubles]  # an input, its channels, and its share of the kernel, in blocks
+# An input, its first channel and their number, and its share of the kernel, in blocks.
+Part = tuple[Signal, int, int, Doubles]
 
 
 @lower.register
@@ -57,18 +59,36 @@ def blocks(operation: Convolution, weight: npt.NDArray[Any]) -> Doubles:
     return np.asarray(whole.reshape(operation.groups, -1, *whole.shape[1:]))
 
 
-def synapse(operation: Convolution, kernel: Doubles, channels: int, gain: npt.NDArray[np.int32]) -> ConvolutionSynapse:
+def synapse(
+    operation: Convolution, kernel: Doubles, first: int, channels: int, gain: npt.NDArray[np.int32]
+) -> ConvolutionSynapse | Sparse:
     """The synapses of an input of so many channels. kernel: in blocks, whole numbers. gain: (outputs,)."""
     groups, outputs, inputs, tall, wide = kernel.shape
     if operation.transposed:
         whole = kernel.swapaxes(1, 2).reshape(groups * inputs, outputs, tall, wide)
     else:
         whole = kernel.reshape(groups * outputs, inputs, tall, wide)
+    if groups > 1 and channels < operation.shape[0]:
+        return _scattered(operation, whole.astype(np.int8), first, channels, gain)
     return ConvolutionSynapse(
         np.ascontiguousarray(whole.astype(np.int8)), gain, np.array([channels, *operation.shape[1:]]),
         np.array(operation.stride), np.array(operation.padding), np.array(operation.dilation),
         np.array(operation.output_padding), operation.groups, operation.transposed,
     )  # fmt: skip
+
+
+def _scattered(
+    operation: Convolution, kernel: npt.NDArray[np.int8], first: int, channels: int, gain: npt.NDArray[np.int32]
+) -> Sparse:
+    """The synapses one by one, of an input that is some of the channels of a grouped convolution."""
+    places = operation.shape[1] * operation.shape[2]
+    source, target, index = operation.taps()
+    mine = np.flatnonzero((source >= first * places) & (source < (first + channels) * places))
+    order = mine[np.lexsort((target[mine], source[mine]))]
+    counts = np.bincount(source[order] - first * places, minlength=channels * places)
+    rows = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
+    gains = gain.repeat(math.prod(operation.output_shape[1:]))
+    return Sparse(rows, target[order].astype(np.int32), kernel.reshape(-1)[index[order]], gains)
 
 
 def map_input(builder: Builder, name: str, places: int) -> tuple[Signal, Doubles]:
@@ -98,19 +118,19 @@ def split(builder: Builder, node: Node, operation: Convolution) -> list[Part]:
         if operation.groups == 1:
             share = kernel[:, :, first : first + channels] * units[:, None, None]
         else:
-            share = kernel * units.reshape(operation.groups, 1, -1, 1, 1) if len(node.inputs) == 1 else kernel
-        parts.append((signal, channels, share))
+            own = np.zeros(max(operation.shape[0], first + channels))
+            own[first : first + channels] = units
+            share = kernel * own[: operation.shape[0]].reshape(operation.groups, 1, -1, 1, 1)
+        parts.append((signal, first, channels, share))
         first += channels
     if first != operation.shape[0]:
         raise UnsupportedError(f"node {node.name}", f"{first} channels", f"{operation.shape[0]}, as its kernel has")
-    if operation.groups > 1 and len(node.inputs) > 1:
-        raise UnsupportedError(f"node {node.name}", f"{operation.groups} groups over several inputs", "one input")
     return parts
 
 
 def _peaks(parts: list[Part]) -> Doubles:
     """(outputs,) largest weight of each output channel."""
-    peaks = [np.abs(share).max(axis=(2, 3, 4)).reshape(-1) for _, _, share in parts]
+    peaks = [np.abs(share).max(axis=(2, 3, 4)).reshape(-1) for *_, share in parts]
     return np.asarray(np.maximum.reduce(peaks))
 
 
@@ -138,13 +158,13 @@ def _(operation: Convolution, node: Node, target: Node, builder: Builder) -> Dou
 def _onto_grid(operation: Convolution, node: Node, target: str, grid: float, builder: Builder) -> None:
     """Project a convolution so that its drive counts in whole units of a grid: kernel * gain * grid is its worth."""
     high = builder.settings.weight_high
-    for signal, channels, share in split(builder, node, operation):
+    for signal, first, channels, share in split(builder, node, operation):
         peaks = np.abs(share).max(axis=(2, 3, 4), keepdims=True)
         # a gain that is held to int32 makes a drive beyond it, which the network refuses
         gain = np.clip(np.ceil(peaks / (high * grid)), 1, INT32_MAX)
         kernel = np.clip(np.rint(share / (gain * grid)), -high, high)
         gains = gain.reshape(-1).astype(np.int32)
-        builder.project(signal.population, target, synapse(operation, kernel, channels, gains))
+        builder.project(signal.population, target, synapse(operation, kernel, first, channels, gains))
 
 
 @lower_codes.register
@@ -169,9 +189,9 @@ def _(operation: Convolution, node: Node, target: Node, builder: Builder) -> Non
         target, Threshold(theta.reshape(-1).astype(np.int32), bias(offset), low, high), (theta * unit).reshape(-1)
     )
     ones = np.ones(outputs, np.int32)
-    for signal, channels, share in parts:
+    for signal, first, channels, share in parts:
         kernel = np.clip(np.rint(share / unit.reshape(operation.groups, -1, 1, 1, 1)), -fine, fine)
-        builder.project(signal.population, target.name, synapse(operation, kernel, channels, ones))
+        builder.project(signal.population, target.name, synapse(operation, kernel, first, channels, ones))
 
 
 def _exact(
@@ -192,4 +212,4 @@ def _exact(
     thetas = np.clip(np.rint(scale * (theta / top)[:, None]), 1, INT32_MAX).reshape(-1).astype(np.int32)
     places = math.prod(operation.output_shape[1:])
     builder.populate(target, Threshold(thetas, bias((offset * gain).repeat(places)), *limits), scale.reshape(-1))
-    builder.project(signal.population, target.name, synapse(operation, kernel, operation.shape[0], gain))
+    builder.project(signal.population, target.name, synapse(operation, kernel, 0, operation.shape[0], gain))
