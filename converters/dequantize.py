@@ -112,7 +112,8 @@ class Restoration:
 
     def place(self, population: Population, operation: Operation, *inputs: str) -> None:
         """Append the node of a population. inputs: names of nodes."""
-        codes = None if population.neuron.wide else Codes(np.asarray(population.scale, np.float64), *population.neuron.range)
+        scale = np.asarray(population.scale, np.float64)
+        codes = None if population.neuron.wide else Codes(scale, *population.neuron.range)
         self.nodes[population.name] = self.graph.add(population.name, operation, *inputs, codes=codes)
 
     def only(self, population: Population, operand: str = "drive") -> Projection:

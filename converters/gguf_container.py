@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -252,7 +253,7 @@ def _placed(
         spans.append((offset, offset + length, name))
         entries[name] = Entry(name, shape, kind, data[offset : offset + length])
     spans.sort()
-    for (_, end, first), (start, _, second) in zip(spans, spans[1:], strict=False):
+    for (_, end, first), (start, _, second) in pairwise(spans):
         if start < end:
             raise FormatError(where, f"{first:.80} and {second:.80} in the same bytes", "tensors that do not overlap")
     return list(entries.values())

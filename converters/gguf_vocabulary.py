@@ -113,7 +113,7 @@ def read(metadata: Mapping[str, Any], architecture: str, size: int, where: str) 
         raise FormatError(f"{where}: {AT}", f"{error!s:.200}", "a vocabulary of the library `tokenizers`") from error
     if tokenizer.get_vocab_size() != size:
         raise FormatError(f"{where}: {AT}", f"{tokenizer.get_vocab_size()} distinct tokens", f"{size}")
-    return Vocabulary(text, *_begin_and_end(metadata, architecture, size, where))
+    return Vocabulary(text, *begin_and_end(metadata, architecture, size, where))
 
 
 def _from_scores(metadata: Mapping[str, Any], tokens: list[str], types: Any, where: str) -> Tokenizer:
@@ -145,10 +145,13 @@ def _cut(metadata: Mapping[str, Any], architecture: str) -> Cut | None:
     return CUTS.get(ALIASES.get(name, name)) if isinstance(name, str) else None
 
 
-def _begin_and_end(
+def begin_and_end(
     metadata: Mapping[str, Any], architecture: str, size: int, where: str
 ) -> tuple[int | None, tuple[int, ...]]:
-    """The token that begins a text, and those that end one; llama.cpp's defaults where the file says nothing."""
+    """The token that begins a text, and those that end one; llama.cpp's defaults where the file says nothing.
+
+    raises: FormatError for tokens beyond the `size` of the vocabulary.
+    """
     scores = metadata.get(f"{AT}.model") == "llama"
     cut = None if scores else _cut(metadata, architecture)
     begins = _flag(metadata, "add_bos_token", scores or (cut is not None and cut.begins), where)
@@ -227,7 +230,7 @@ def _described(description: dict[str, Any], silent: set[int], size: int) -> dict
                 types[number] = UNKNOWN if number == unknown else BYTE if spells_byte(token) else NORMAL
         described |= {f"{AT}.model": "llama", f"{AT}.pre": "default", f"{AT}.unknown_token_id": unknown}
         scores, spellable = _scores(model, tokens)
-        for number, token in enumerate(tokens):
+        for number in range(size):
             if types[number] == NORMAL and not spellable[number]:
                 types[number] = CONTROL if number in silent else UNUSED
         described |= {f"{AT}.scores": scores, f"{AT}.add_space_prefix": _prefixed(description.get("normalizer") or {})}

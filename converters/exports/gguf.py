@@ -29,27 +29,21 @@ def write(network: Network | Graph, path: Path, precision: str = "Q8_0") -> list
     network: of the LLaMA family, or the float graph of one. precision: of matrices, ``Q8_0``, ``F16`` or ``F32``
     (exactly the values that the integers are worth); norms and biases are always float32.
     returns: notes: what differs from the network.
-    raises: UnsupportedError for another family, with what is not LLaMA's; FormatError for a path that cannot be written.
+    raises: UnsupportedError for another family, with what is not LLaMA's; FormatError for a path that is not writable.
     """
     if precision not in PRECISIONS:
         raise UnsupportedError("precision", repr(precision), "one of " + ", ".join(PRECISIONS))
-    graph = dequantize(network) if isinstance(network, Network) else network
+    if isinstance(network, Network):
+        graph, notes = dequantize(network), ["codes are not rounded there: llama.cpp computes with float activations"]
+    else:
+        graph, notes = network, []
     model = _Model.of(graph)
-    notes = ["codes are not rounded there: llama.cpp computes with float activations"]
-    if isinstance(network, Graph):
-        notes = []
-    tensors = dict(model.tensors)
-    head, embedding = tensors["output.weight"], tensors["token_embd.weight"]
-    apart = float(((head - embedding) ** 2).sum()) / max(float((embedding**2).sum()), 1e-30)
-    if np.array_equal(head, embedding):
-        del tensors["output.weight"]
-    elif precision != "F32" and apart < TIED:
-        del tensors["output.weight"]
-        notes.append(
-            f"embedding and head are one matrix, quantized twice ({10 * np.log10(apart):.1f} dB apart): the former stands "
-            "for both"
-        )
-    words = gguf_vocabulary.write(graph.tokenizer, graph.begin, graph.end, graph.vocabulary)
+    notes += _tie(model.tensors, exact=precision == "F32")
+    kinds = {name: precision if values.ndim > 1 else "F32" for name, values in model.tensors.items()}
+    fallen = [name for name, kind in kinds.items() if kind == "Q8_0" and model.tensors[name].shape[-1] % BLOCK]
+    kinds |= dict.fromkeys(fallen, "F16")
+    if fallen:
+        notes.append(f"F16 for {len(fallen)} matrices whose rows are no multiple of {BLOCK}: {', '.join(fallen[:8])}")
     metadata = {
         "general.architecture": "llama",
         "general.type": "model",
@@ -57,20 +51,30 @@ def write(network: Network | Graph, path: Path, precision: str = "Q8_0") -> list
         "general.file_type": PRECISIONS[precision],
         "general.quantization_version": 2,
         **model.metadata,
-        **words,
+        **gguf_vocabulary.write(graph.tokenizer, graph.begin, graph.end, graph.vocabulary),
     }
-    stored, fallen = [], []
-    for name, values in tensors.items():
-        kind = precision if values.ndim > 1 else "F32"
-        if kind == "Q8_0" and values.shape[-1] % BLOCK:
-            kind = "F16"
-            fallen.append(name)
-        stored.append((name, np.ascontiguousarray(values, dtype=np.float32), kind))
-    if fallen:
-        notes.append(f"F16 for {len(fallen)} matrices whose rows are no multiple of {BLOCK}: {', '.join(fallen[:8])}")
+    stored = [
+        (name, np.ascontiguousarray(values, dtype=np.float32), kinds[name]) for name, values in model.tensors.items()
+    ]
     with written_aside(path) as aside:
         gguf_container.write(aside, metadata, stored)
     return notes
+
+
+def _tie(tensors: dict[str, Floats], exact: bool) -> list[str]:
+    """Leave the head out where it is the embedding; returns notes.
+
+    exact: only where they are equal, not where they are one matrix that was quantized twice.
+    """
+    head, embedding = tensors["output.weight"], tensors["token_embd.weight"]
+    apart = float(((head - embedding) ** 2).sum()) / max(float((embedding**2).sum()), 1e-30)
+    if apart and (exact or apart > TIED):
+        return []
+    del tensors["output.weight"]
+    if not apart:
+        return []
+    decibels = 10 * np.log10(apart)
+    return [f"embedding and head are one matrix, quantized twice ({decibels:.1f} dB apart): the former stands for both"]
 
 
 def interleave(values: Floats, width: int) -> Floats:

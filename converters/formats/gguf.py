@@ -110,7 +110,7 @@ class Architecture:
     """How one of llama.cpp's architectures is spelled in Hugging Face's names.
 
     keys, names: see above. config: what the architecture itself says. interleaved: a head's channels stand in pairs.
-    inputs_first: names of matrices that Hugging Face stores transposed. offset: what llama.cpp adds to weights of norms.
+    inputs_first: names of matrices that Hugging Face stores transposed. offset: what llama.cpp adds to norms' weights.
     partly: only some of a head's channels may turn.
     """
 
@@ -192,13 +192,13 @@ def read(path: Path, tokenizer: Path | None = None) -> Checkpoint:
     }
     if architecture.model_type in ("llama", "gemma"):
         config |= _biases(tensors, config)
-    words = gguf_vocabulary.read(container.metadata, prefix, vocabulary, str(path))
-    if tokenizer is not None:
-        own = () if words.begin is None else (words.begin,)
-        text, begin = read_tokenizer(tokenizer, vocabulary, own, notes)
-        words = Vocabulary(text, begin[0] if begin else None, words.end)
-    elif words.tokenizer is None:
-        notes.append("the file has no vocabulary: prompts are token numbers")
+    if tokenizer is None:
+        words = gguf_vocabulary.read(container.metadata, prefix, vocabulary, str(path))
+        notes += [] if words.tokenizer else ["the file has no vocabulary: prompts are token numbers"]
+    else:
+        begin, end = gguf_vocabulary.begin_and_end(container.metadata, prefix, vocabulary, str(path))
+        text, opening = read_tokenizer(tokenizer, vocabulary, () if begin is None else (begin,), notes)
+        words = Vocabulary(text, opening[0] if opening else None, end)
     return Checkpoint(
         source=str(path),
         format="gguf",
@@ -359,7 +359,7 @@ def _biases(tensors: dict[str, Floats], config: Mapping[str, Any]) -> dict[str, 
     switches = {}
     for switch, part in (("attention_bias", "self_attn"), ("mlp_bias", "mlp")):
         biased = any(name.endswith(".bias") and f".{part}." in name for name in tensors)
-        if biased and config["model_type"] == "llama" or (biased and part == "self_attn"):
+        if biased and (config["model_type"] == "llama" or part == "self_attn"):
             switches[switch] = True
             for name in [name for name in tensors if f".{part}." in name and name.endswith("_proj.weight")]:
                 bias = name.removesuffix("weight") + "bias"
