@@ -44,7 +44,8 @@ def _(operation: Scale, node: Node, builder: Builder) -> None:
     ratios = [w.astype(np.float64) * s.scale / scale for w, s in zip(operation.weights, signals, strict=True)]
     offset = np.zeros(len(scale)) if operation.bias is None else operation.bias / scale
     largest = sum(np.abs(r) * s.high for r, s in zip(ratios, signals, strict=True)) + np.abs(offset)
-    theta = np.clip(np.floor(BIAS_LIMIT / np.maximum(largest, 1e-30)), 1, SCALE_THETA)
+    finest = SCALE_THETA if node.codes is None else BIAS_LIMIT  # codes of the source are met as closely as int32 can
+    theta = np.clip(np.floor(BIAS_LIMIT / np.maximum(largest, 1e-30)), 1, finest)
     builder.populate(node, Threshold(theta.astype(np.int32), bias(offset * theta), low, high), scale)
     for signal, ratio in zip(signals, ratios, strict=True):
         builder.project(signal.population, node.name, Diagonal(np.rint(ratio * theta).astype(np.int32)))
@@ -58,6 +59,13 @@ def _(operation: Pointwise, node: Node, builder: Builder) -> None:
         lower_codes(before.operation, before, node, builder)
         return
     signal = builder.table_input(node.inputs[0])
+    scale = builder.scale(node)
+    if node.codes is not None and np.ptp(scale) == 0:  # the source's own table of codes
+        points = ACTIVATIONS[operation.function](np.arange(-signal.high, signal.high + 1) * signal.scale[0])
+        codes = np.clip(np.rint(points / scale[0]), low, high).astype(np.int32)
+        builder.populate(node, PointwiseNeuron(codes, -signal.high, np.ones(len(scale), np.int32), low, high), scale)
+        builder.project(signal.population, node.name, OneToOne(len(scale)))
+        return
     table, unit = tabulate(operation.function, signal, TABLE_PEAK)
     theta = threshold(builder.scale(node) / unit)
     builder.populate(node, PointwiseNeuron(table, -signal.high, theta, low, high), theta * unit)

@@ -18,6 +18,9 @@ from snngen.neurons.threshold import Threshold
 from snngen.synapses.dense import Dense
 
 
+ROUNDING = 2.0**-22  # relative, of a ratio of three float32 numbers
+
+
 @lower.register
 def _(operation: Linear, node: Node, builder: Builder) -> None:
     readers = builder.graph.consumers(node.name)
@@ -78,10 +81,22 @@ def onto_grid(builder: Builder, node: Node, signal: Signal | None, weight: Doubl
 
 
 def _unit(node: Node, signal: Signal) -> float:
-    """The one scale of a signal that weights read which came quantized."""
-    if np.ptp(signal.scale) > 1e-12 * signal.scale[0]:
+    """The one worth of a unit of each input that weights read which came quantized.
+
+    Where the codes of the inputs have scales of their own, the float weights carry what makes them equal.
+    """
+    operation = node.operation
+    if np.ptp(signal.scale) <= 1e-12 * signal.scale[0] or not isinstance(operation, Linear):
+        return float(signal.scale[0])
+    integers = operation.integers
+    if integers is None:
+        raise TypeError(f"node {node.name} has no integers")
+    plain = np.abs(integers.matrix * integers.scale[:, None]).sum(axis=0)
+    worth = np.abs(operation.weight.astype(np.float64)).sum(axis=0) * signal.scale / np.maximum(plain, 1e-30)
+    worth = worth[plain > 0]
+    if worth.size == 0 or np.ptp(worth) > 1e-5 * worth[0]:
         raise UnsupportedError(f"node {node.name}", "inputs of different scales", "one, for weights kept as they came")
-    return float(signal.scale[0])
+    return float(np.median(worth))
 
 
 @lower_codes.register
@@ -128,7 +143,8 @@ def fractions(ratio: Doubles, largest: Doubles) -> tuple[npt.NDArray[np.int32], 
     gains, thetas = [], []
     for value, peak in zip(ratio.tolist(), largest.tolist(), strict=True):
         limit = int(min(2**30 / max(peak, 1.0), 2**30 / max(value, 2.0**-30)))
-        best = Fraction(value).limit_denominator(max(1, limit))
+        whole = Fraction(max(1, round(value)))  # three scales in float32 do not tell such a ratio from a whole number
+        best = whole if abs(whole - value) <= ROUNDING * value else Fraction(value).limit_denominator(max(1, limit))
         gains.append(best.denominator)
         thetas.append(max(1, best.numerator))
     return np.array(gains, dtype=np.int32), np.array(thetas, dtype=np.int32)
