@@ -16,6 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import vectorize
 
+from snngen.synapses import convolution
+from snngen.synapses.convolution import Geometry
+
 Floats: TypeAlias = npt.NDArray[np.float32]
 Memory: TypeAlias = dict[str, Any]
 
@@ -209,15 +212,12 @@ class Convolution(Operation):
 
     def run(self, inputs: list[Floats], start: int, memory: Memory) -> Floats:
         x = inputs[0] if len(inputs) == 1 else np.concatenate(inputs, axis=-1)
-        if "taps" not in memory:
-            memory["taps"] = self.taps()
-        source, target, index = memory["taps"]
-        outputs, tall, wide = self.output_shape
-        values = x.reshape(-1, x.shape[-1])
-        weights = self.weight.reshape(-1)[index]
-        total = np.stack(
-            [np.bincount(target, weights=row[source] * weights, minlength=outputs * tall * wide) for row in values]
+        _, tall, wide = self.output_shape
+        geometry = Geometry(
+            self.shape, self.output_shape, self.stride, self.padding, self.dilation, self.groups, self.transposed
         )
+        rows = convolution.rows(self.weight, self.groups, self.transposed)
+        total = convolution.convolve(x.reshape(-1, x.shape[-1]), rows, geometry, np.matmul)
         if self.bias is not None:
             total += np.repeat(self.bias, tall * wide)
         return np.asarray(total.reshape(*x.shape[:2], -1), dtype=np.float32)

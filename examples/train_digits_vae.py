@@ -102,9 +102,8 @@ def train(seed: int, epochs: int) -> tuple[Autoencoder, list[float]]:
 
 def measure(folder: Path, model: Autoencoder) -> dict[str, float]:
     """PSNR in dB against the held-out digits, of float decoder and network, and of one against the other."""
-    from snngen.picture import draw, psnr
-
     from snngen.converters.convert import convert
+    from snngen.picture import draw, psnr
 
     network = convert(folder).network
     _, pictures = digits()

@@ -3,18 +3,92 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from snngen.errors import NetworkError
 from snngen.integers import INT32_MAX, IntArray, checked
 from snngen.kernels import deliver
 from snngen.synapses import Synapse, wide_matmul
 
+Array: TypeAlias = npt.NDArray[Any]
+
 LARGEST = 2**20  # no side, stride or channel count of a picture is beyond
 LARGEST_PICTURE = 2**24  # neurons
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How source, kernel and target of a convolution lie upon one another; see `Convolution`."""
+
+    source: tuple[int, int, int]
+    target: tuple[int, int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+    transposed: bool
+
+
+def rows(kernel: Array, groups: int, transposed: bool) -> Array:
+    """A kernel, laid out as torch has it, as (inputs, height, width, outputs / groups)."""
+    if transposed:
+        laid = kernel.transpose(0, 2, 3, 1)
+    else:
+        blocks = kernel.reshape(groups, -1, *kernel.shape[1:]).transpose(0, 2, 3, 4, 1)
+        laid = blocks.reshape(-1, *blocks.shape[2:])
+    return np.ascontiguousarray(laid)
+
+
+def convolve(
+    values: Array, weights: Array, geometry: Geometry, multiply: Callable[[Array, Array], Array]
+) -> npt.NDArray[Any]:
+    """(n, targets) sums of value * weight, tap by tap.
+
+    values: (n, sources). weights: as `rows` gives them. multiply: product of two matrices, in the type that is wanted.
+    """
+    count, (channels, height, width) = len(values), geometry.source
+    outputs, tall, wide = geometry.target
+    pictures = values.reshape(count, channels, height, width).transpose(0, 2, 3, 1)  # channels last
+    # the larger side of every tap's step, with room for taps beyond the borders; what it borders lies at the padding
+    small, large = ((height, width), (tall, wide)) if geometry.transposed else ((tall, wide), (height, width))
+    sides = weights.shape[1:3]
+    room = [
+        max(
+            large[a] + 2 * geometry.padding[a],
+            (small[a] - 1) * geometry.stride[a] + geometry.dilation[a] * (sides[a] - 1) + 1,
+        )
+        for a in range(2)
+    ]
+    inner = tuple(slice(geometry.padding[a], geometry.padding[a] + large[a]) for a in range(2))
+    kind = np.result_type(values, weights) if values.dtype.kind == "f" else np.dtype(np.int64)
+    sums = np.zeros((count, *(room if geometry.transposed else small), outputs), dtype=kind)
+    if not geometry.transposed:
+        roomy = np.zeros((count, *room, channels), dtype=values.dtype)
+        roomy[:, inner[0], inner[1]] = pictures
+    within, out_within = channels // geometry.groups, outputs // geometry.groups
+    for ky, kx, group in np.ndindex(*sides, geometry.groups):
+        inputs = slice(group * within, (group + 1) * within)
+        into = slice(group * out_within, (group + 1) * out_within)
+        tap = tuple(
+            slice(k * geometry.dilation[a], k * geometry.dilation[a] + (small[a] - 1) * geometry.stride[a] + 1,
+                  geometry.stride[a])
+            for a, k in enumerate((ky, kx))
+        )  # fmt: skip
+        taken = pictures[..., inputs] if geometry.transposed else roomy[:, tap[0], tap[1], inputs]
+        part = multiply(taken.reshape(-1, within), weights[inputs, ky, kx]).reshape(count, *small, out_within)
+        if geometry.transposed:
+            sums[:, tap[0], tap[1], into] += part
+        else:
+            sums[..., into] += part
+    if geometry.transposed:
+        sums = sums[:, inner[0], inner[1]]
+    return np.ascontiguousarray(sums.transpose(0, 3, 1, 2)).reshape(count, -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,52 +213,24 @@ class Convolution(Synapse):
     @cached_property
     def weights(self) -> IntArray:
         """int8 (inputs, height, width, outputs / groups): what one tap of one input channel adds to its outputs."""
-        tall, wide = self.kernel.shape[2:]
-        if self.transposed:
-            rows = self.kernel.transpose(0, 2, 3, 1)
-        else:
-            within = self.kernel.shape[1]
-            blocks = self.kernel.reshape(self.groups, self.outputs_per_group, within, tall, wide)
-            rows = blocks.transpose(0, 2, 3, 4, 1)
-        return np.ascontiguousarray(rows).reshape(int(self.shape[0]), tall, wide, self.outputs_per_group)
+        return rows(self.kernel, self.groups, self.transposed)
 
     def reference(self, codes: IntArray, written: IntArray | None) -> IntArray:
-        return self._sums(codes, self.weights) * self._gains
+        return convolve(codes, self.weights, self.geometry, wide_matmul) * self._gains
 
     @property
     def _gains(self) -> IntArray:
         each = self.target_size // self.gain.size
         return np.repeat(self.gain.astype(np.int64), each)
 
-    def _sums(self, codes: IntArray, weights: IntArray) -> IntArray:
-        """(tokens, target_size) int64 sums of code * weight, tap by tap."""
-        tokens, (channels, height, width) = len(codes), (int(x) for x in self.shape)
-        pictures = codes.reshape(tokens, channels, height, width).transpose(0, 2, 3, 1)  # channels last
-        outputs, tall, wide = self.target_shape
-        (sy, sx), (py, px), (dy, dx) = ([int(x) for x in pair] for pair in (self.stride, self.padding, self.dilation))
-        # a picture with room for every tap, beyond the borders too; the near borders lie at (py, px)
-        near, far = (pictures.shape[1:3], (tall, wide)) if not self.transposed else ((tall, wide), pictures.shape[1:3])
-        room = [max(near[a] + 2 * (py, px)[a], (far[a] - 1) * (sy, sx)[a] + self._reach(a)) for a in range(2)]
-        roomy = np.zeros((tokens, *room, outputs if self.transposed else channels), dtype=np.int64)
-        sums = roomy if self.transposed else np.zeros((tokens, tall, wide, outputs), dtype=np.int64)
-        if not self.transposed:
-            roomy[:, py : py + height, px : px + width] = pictures
-        within, out_within = channels // self.groups, self.outputs_per_group
-        for ky, kx, group in np.ndindex(self.kernel.shape[2], self.kernel.shape[3], self.groups):
-            inputs = slice(group * within, (group + 1) * within)
-            into = slice(group * out_within, (group + 1) * out_within)
-            rows = slice(ky * dy, ky * dy + (far[0] - 1) * sy + 1, sy)
-            columns = slice(kx * dx, kx * dx + (far[1] - 1) * sx + 1, sx)
-            taken = pictures[..., inputs] if self.transposed else roomy[:, rows, columns, inputs]
-            product = wide_matmul(taken.reshape(-1, within), weights[inputs, ky, kx])
-            part = product.reshape(*taken.shape[:3], out_within)
-            if self.transposed:
-                sums[:, rows, columns, into] += part
-            else:
-                sums[..., into] += part
-        if self.transposed:
-            sums = sums[:, py : py + tall, px : px + wide]
-        return np.ascontiguousarray(sums.transpose(0, 3, 1, 2)).reshape(tokens, self.target_size)
+    @property
+    def geometry(self) -> Geometry:
+        """How source, kernel and target lie upon one another."""
+        stride, padding, dilation = ((int(a), int(b)) for a, b in (self.stride, self.padding, self.dilation))
+        channels, height, width = (int(x) for x in self.shape)
+        return Geometry(
+            (channels, height, width), self.target_shape, stride, padding, dilation, self.groups, self.transposed
+        )
 
     def bound(self, largest: int, written: int) -> int:
         sums = self._heaviest * largest
@@ -200,7 +246,7 @@ class Convolution(Synapse):
     def _heaviest(self) -> IntArray:
         """(target_size,): sum of the magnitudes of the weights that reach each target."""
         ones = np.ones((1, self.source_size), dtype=np.int64)
-        heaviest: IntArray = self._sums(ones, np.abs(self.weights.astype(np.int64)))[0]
+        heaviest: IntArray = convolve(ones, np.abs(self.weights.astype(np.int64)), self.geometry, wide_matmul)[0]
         return heaviest
 
     def constants(self) -> list[int | IntArray]:
