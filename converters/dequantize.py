@@ -21,8 +21,12 @@ from snngen.converters.operations import (
     Embedding,
     Floats,
     Gate,
+    GroupNorm,
     Linear,
     Operation,
+    Pointwise,
+    Position,
+    Products,
     RMSNorm,
     Rotary,
     Scale,
@@ -32,6 +36,9 @@ from snngen.integers import FloatArray
 from snngen.network import Network, Population, Projection
 from snngen.neurons.accumulator import Accumulator
 from snngen.neurons.gate import Gate as GateNeuron
+from snngen.neurons.group_norm import GroupNorm as GroupNormNeuron
+from snngen.neurons.pointwise import Pointwise as PointwiseNeuron
+from snngen.neurons.product_sum import ProductSum
 from snngen.neurons.rms_norm import FRACTION_BITS
 from snngen.neurons.rms_norm import RMSNorm as RMSNormNeuron
 from snngen.neurons.softmax import SHIFT, Softmax
@@ -39,8 +46,10 @@ from snngen.neurons.source import Source
 from snngen.neurons.threshold import Threshold
 from snngen.powers import TABLE_BITS
 from snngen.synapses.dense import Dense
+from snngen.synapses.diagonal import Diagonal
 from snngen.synapses.key_memory import KeyMemory
 from snngen.synapses.one_to_one import OneToOne
+from snngen.synapses.position import Position as PositionSynapse
 from snngen.synapses.rotary import UNIT
 from snngen.synapses.rotary import Rotary as RotarySynapse
 from snngen.synapses.value_memory import ValueMemory
@@ -123,10 +132,25 @@ class Restoration:
             raise refusal(f"{operand} by {', '.join(projection.synapse.kind for projection in into)}")
         return into[0]
 
-    def gather(self, population: Population, unit: Doubles, bias: npt.NDArray[np.floating]) -> None:
+    def normed(self, population: Population) -> tuple[str, float]:
+        """The node that a norm reads, and what a unit of its drive is worth, the same for all neurons."""
+        into = self.network.into(population.name)
+        if len(into) != 1 or not isinstance(into[0].synapse, OneToOne | Diagonal):
+            raise refusal(f"a norm of {', '.join(projection.synapse.kind for projection in into)}")
+        synapse = into[0].synapse
+        weight = synapse.weight if isinstance(synapse, Diagonal) else np.ones(population.size)
+        unit = self.worth(into[0].source) / np.maximum(np.abs(weight), 1)
+        mean = float(np.median(unit))
+        if (weight < 1).any():
+            raise refusal("a norm of weights below 1")
+        slack = TOLERANCE + 0.5 / float(np.min(weight)) if isinstance(synapse, Diagonal) else TOLERANCE
+        require_equal(unit, mean, "scales of what is normed", slack)
+        return self.nodes[into[0].source], mean
+
+    def gather(self, population: Population, unit: Doubles, bias: FloatArray, rectified: bool = False) -> None:
         """Place a population that adds up what drives it.
 
-        unit: (size,) what a unit of drive is worth. bias: (size,) floats.
+        unit: (size,) what a unit of drive is worth. bias: (size,) floats. rectified: nothing below zero is sent.
         """
         terms = [term(projection.synapse, projection, unit, self) for projection in self.network.into(population.name)]
         rest = np.asarray(bias, dtype=np.float32)
@@ -134,20 +158,23 @@ class Restoration:
             if isinstance(part.operation, Linear | Embedding) and rest.any():
                 terms[index] = replace(part, operation=_biased(part.operation, rest))
                 rest = np.zeros_like(rest)
+        operation, inputs = self._sum(population, terms, rest)
+        if rectified:
+            inputs = (self.graph.add(f"{population.name}.drive", operation, *inputs),)
+            operation = Pointwise("relu")
+        self.place(population, operation, *inputs)
+
+    def _sum(self, population: Population, terms: list[Term], bias: Floats) -> tuple[Operation, tuple[str, ...]]:
+        """One operation that adds terms and bias, and what it reads; where there are several terms, they are nodes."""
         ones = np.ones(population.size, dtype=np.float32)
-        if len(terms) == 1 and not rest.any():
-            (only,) = terms
-            self.place(population, only.operation or Scale((ones,)), *only.inputs)
-            return
+        if len(terms) == 1 and not bias.any():
+            return terms[0].operation or Scale((ones,)), terms[0].inputs
         projections = self.network.into(population.name)
-        names = [
+        names = tuple(
             part.inputs[0] if part.operation is None else self.graph.add(projection.name, part.operation, *part.inputs)
             for part, projection in zip(terms, projections, strict=True)
-        ]
-        if rest.any():
-            self.place(population, Scale((ones,) * len(names), rest), *names)
-        else:
-            self.place(population, Add(), *names)
+        )
+        return Scale((ones,) * len(names), bias) if bias.any() else Add(), names
 
 
 @dataclass(frozen=True)
@@ -203,17 +230,48 @@ def _(neuron: Accumulator, population: Population, restoration: Restoration) -> 
 @restore.register
 def _(neuron: Threshold, population: Population, restoration: Restoration) -> None:
     unit = restoration.worth(population.name) / neuron.theta
-    restoration.gather(population, unit, neuron.bias * unit)
+    restoration.gather(population, unit, neuron.bias * unit, rectified=neuron.low == 0)
 
 
 @restore.register
 def _(neuron: RMSNormNeuron, population: Population, restoration: Restoration) -> None:
-    projection = restoration.only(population)
-    grid = restoration.worth(projection.source)
-    require_equal(grid, grid[0], "scales of what is normed")
+    source, unit = restoration.normed(population)
     weight = neuron.gain * restoration.worth(population.name) / 2**FRACTION_BITS
-    epsilon = neuron.epsilon * float(grid[0]) ** 2 / 4.0**FRACTION_BITS
-    restoration.place(population, RMSNorm(weight.astype(np.float32), epsilon), restoration.nodes[projection.source])
+    epsilon = neuron.epsilon * unit**2 / 4.0**FRACTION_BITS
+    restoration.place(population, RMSNorm(weight.astype(np.float32), epsilon), source)
+
+
+@restore.register
+def _(neuron: GroupNormNeuron, population: Population, restoration: Restoration) -> None:
+    source, unit = restoration.normed(population)
+    worth = restoration.worth(population.name) / 2**FRACTION_BITS
+    weight, bias = ((values * worth).astype(np.float32) for values in (neuron.gain, neuron.bias))
+    epsilon = neuron.epsilon * unit**2 / 4.0**FRACTION_BITS
+    norm = GroupNorm(weight, bias if bias.any() else None, epsilon, neuron.blocks, bool(neuron.centred))
+    restoration.place(population, norm, source)
+
+
+@restore.register
+def _(neuron: PointwiseNeuron, population: Population, restoration: Restoration) -> None:
+    source = restoration.only(population).source
+    scale = restoration.worth(source)
+    require_equal(scale, scale[0], "scales of a table's codes")
+    unit = restoration.worth(population.name) / neuron.theta
+    require_equal(unit, unit[0], "scales of a table and theta")
+    points = np.arange(neuron.first, neuron.first + neuron.table.size) * scale[0]
+    function = function_of(neuron.table * float(unit[0]), points, float(unit[0]))
+    restoration.place(population, Pointwise(function), restoration.nodes[source])
+
+
+@restore.register
+def _(neuron: ProductSum, population: Population, restoration: Restoration) -> None:
+    sources = [restoration.only(population, operand).source for operand in neuron.operands]
+    unit = restoration.worth(population.name) / neuron.theta
+    weights = tuple(
+        (multiplier * unit / (restoration.worth(a) * restoration.worth(b))).astype(np.float32)
+        for multiplier, a, b in zip(neuron.multiplier, sources[::2], sources[1::2], strict=True)
+    )
+    restoration.place(population, Products(weights), *(restoration.nodes[source] for source in sources))
 
 
 @restore.register
@@ -271,6 +329,20 @@ def _(synapse: OneToOne, projection: Projection, unit: Doubles, restoration: Res
     ratio = unit / restoration.worth(projection.source)
     same = np.allclose(ratio, 1, rtol=1e-9, atol=0)
     return Term(None if same else Scale((ratio.astype(np.float32),)), (restoration.nodes[projection.source],))
+
+
+@term.register
+def _(synapse: Diagonal, projection: Projection, unit: Doubles, restoration: Restoration) -> Term:
+    weight = synapse.weight * unit / restoration.worth(projection.source)
+    return Term(Scale((weight.astype(np.float32),)), (restoration.nodes[projection.source],))
+
+
+@term.register
+def _(synapse: PositionSynapse, projection: Projection, unit: Doubles, restoration: Restoration) -> Term:
+    source = restoration.nodes[projection.source]
+    if source != restoration.graph.entry:
+        raise refusal("positions of something else than tokens")
+    return Term(Position((synapse.table * (synapse.gain * unit)).astype(np.float32)), (source,))
 
 
 @term.register

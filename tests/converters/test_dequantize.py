@@ -11,7 +11,23 @@ import pytest
 from snngen import reference
 from snngen.converters.dequantize import dequantize, frequencies
 from snngen.converters.graph import Graph
-from snngen.converters.operations import ACTIVATIONS, Attention, Embedding, Floats, Gate, Linear, RMSNorm, Rotary
+from snngen.converters.operations import (
+    ACTIVATIONS,
+    Add,
+    Attention,
+    Embedding,
+    Floats,
+    Gate,
+    GroupNorm,
+    Linear,
+    Pointwise,
+    Position,
+    Products,
+    RMSNorm,
+    Rotary,
+    Scale,
+)
+from snngen.converters.quantize import quantize
 from snngen.errors import UnsupportedError
 from snngen.network import Network, Population, Projection
 from snngen.neurons.accumulator import Accumulator
@@ -232,3 +248,64 @@ def test_scales_that_do_not_cancel_are_refused(shakespeare: Network) -> None:
     ]
     with pytest.raises(UnsupportedError, match=r"layer0\.turned_query: scales before and after .*layer0\.turned_key"):
         dequantize(replace(shakespeare, populations=tuple(spoiled)))
+
+
+# Other families: a random float graph, quantized and back.
+
+
+def float_graph(kind: str) -> Graph:
+    """A small model of random weights: a norm of a kind, a feed-forward and attention of a kind, logits."""
+    dim, hidden, vocabulary, context, heads = 16, 24, 12, 16, 2
+    generator = np.random.default_rng(5)
+
+    def values(*shape: int) -> Floats:
+        return generator.normal(size=shape).astype(np.float32)
+
+    def linear(outputs: int, inputs: int) -> Linear:
+        return Linear(values(outputs, inputs) / np.float32(np.sqrt(inputs)), values(outputs) / 4)
+
+    graph = Graph(vocabulary, context)
+    stream = graph.add("embedding", Embedding(values(vocabulary, dim)), "tokens")
+    if kind != "plain":
+        place = graph.add("position", Position(values(context, dim) / 2), "tokens")
+        stream = graph.add("placed", Add(), stream, place)
+    normed = graph.add("norm", GroupNorm(values(dim), values(dim), 1e-5, 2 if kind == "blocks" else 1), stream)
+    query, key, value = (graph.add(name, linear(dim, dim), normed) for name in ("query", "key", "value"))
+    ones = np.ones(dim, np.float32)
+    if kind == "blocks":  # norms per head
+        query = graph.add("query_code", GroupNorm(values(dim), None, 1e-5, heads, centred=False), query)
+        key = graph.add("key_code", GroupNorm(values(dim), None, 1e-5, heads, centred=False), key)
+        query, key = (
+            graph.add(f"turned_{name}", Rotary(heads, 100.0 ** -np.arange(0, 1, 0.25)), name) for name in (query, key)
+        )
+    else:
+        query, key = (graph.add(f"{name}_code", Scale((ones,)), name) for name in (query, key))
+    mixed = graph.add("attention", Attention(heads, heads, 0.5), query, key, value)
+    out = graph.add("out", linear(dim, dim), mixed)
+    stream = graph.add("attended", Add(), stream, out)
+    normed = graph.add("feed_norm", GroupNorm(values(dim), values(dim), 1e-5), stream)
+    up = graph.add("up", linear(hidden, dim), normed)
+    active = graph.add("active", Pointwise("relu" if kind == "plain" else "gelu_tanh"), up)
+    if kind == "products":
+        other = graph.add("other", linear(hidden, dim), normed)
+        active = graph.add("product", Products((values(hidden), None)), active, other, other, up)
+    down = graph.add("down", linear(dim, hidden), active)
+    stream = graph.add("fed", Add(), stream, down)
+    last = graph.add("last", GroupNorm(values(dim), None, 1e-5), stream)
+    graph.add("logits", Linear(values(vocabulary, dim)), last)
+    return graph
+
+
+@pytest.mark.parametrize("kind", ["plain", "placed", "blocks", "products"])
+def test_other_families_come_back_near_their_float_model(kind: str) -> None:
+    graph = float_graph(kind)
+    tokens = np.random.default_rng(6).integers(graph.vocabulary, size=(4, 16))
+    network = quantize(graph, tokens)
+    again = dequantize(network)
+    expected, found = graph.run(tokens), again.run(tokens)
+    error = np.sqrt(((found - expected) ** 2).mean() / (expected**2).mean())
+    assert error < 0.02, error  # 8-bit weights; the codes' own rounding is not in it
+    coded = logits(network, tokens[0])
+    assert np.sqrt(((found[0] - coded) ** 2).mean() / (coded**2).mean()) < 0.06
+    kinds = {type(node.operation).__name__ for node in again.nodes}
+    assert {type(node.operation).__name__ for node in graph.nodes} <= kinds
