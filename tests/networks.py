@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -23,8 +24,10 @@ from snngen.synapses.dense import Dense
 from snngen.synapses.diagonal import Diagonal
 from snngen.synapses.key_memory import KeyMemory
 from snngen.synapses.one_to_one import OneToOne
+from snngen.synapses.packed import Packed
 from snngen.synapses.position import Position
 from snngen.synapses.rotary import UNIT, Rotary
+from snngen.synapses.sparse import Sparse
 from snngen.synapses.value_memory import ValueMemory
 
 
@@ -216,3 +219,17 @@ def feed_forward(seed: int, sizes: tuple[int, ...] = (5, 7, 3), low: int = -7, h
         populations.append(Population(name, threshold(rng, after, 127 * high * 2, high, low)))
         projections.append(Projection(populations[-2].name, name, dense(rng, before, after)))
     return Network(tuple(populations), tuple(projections))
+
+
+def compressed(network: Network, seed: int) -> Network:
+    """The same network with half of its dense projections packed to 4 or 2 bits and the others pruned at random."""
+    rng, projections = np.random.default_rng(seed), []
+    for projection in network.projections:
+        synapse = projection.synapse
+        if isinstance(synapse, Dense):
+            bits, matrix = int(rng.choice([2, 4])), synapse.matrix.astype(np.int64)
+            few = Packed.of(matrix >> (8 - bits), synapse.gain, bits)
+            kept = Sparse.of((matrix * (rng.random(matrix.shape) < rng.random())).astype(np.int8), synapse.gain)
+            projection = replace(projection, synapse=few if rng.random() < 0.5 else kept)
+        projections.append(projection)
+    return replace(network, projections=tuple(projections))

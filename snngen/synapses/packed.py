@@ -23,8 +23,7 @@ class Packed(Synapse):
     stretch, the first stretch in its lowest bits, in two's complement. So a stretch unpacks into neighbours.
 
     packed: (sources, ceil(targets * bits / 8)) int8; bits beyond the last target are zero.
-    gain: (targets,) int32, not zero: units of drive that a unit of weight is worth. A negative one turns the signs of
-        a neuron's weights, whose range is lopsided.
+    gain: (targets,) int32, >= 1: see `Dense`.
     bits: 4 or 2.
     """
 
@@ -39,8 +38,8 @@ class Packed(Synapse):
         object.__setattr__(self, "gain", checked(self.gain, np.int32, "Packed.gain"))
         if self.bits not in BITS:
             raise NetworkError("Packed.bits", str(self.bits), "4 or 2")
-        if self.gain.size == 0 or not self.gain.all() or int(self.gain.min()) < -INT32_MAX:
-            raise NetworkError("Packed.gain", f"{self.gain.size} values, some 0 or -2**31", "gains that are not zero")
+        if self.gain.size == 0 or self.gain.min() < 1:
+            raise NetworkError("Packed.gain", f"{self.gain.size} values, some below 1", "one of 1 or more per target")
         row = -(-self.gain.size * self.bits // 8)
         if self.packed.shape[0] == 0 or self.packed.shape[1] != row:
             raise NetworkError("Packed.packed", f"shape {self.packed.shape}", f"(1 or more, {row}) bytes")
@@ -99,11 +98,11 @@ class Packed(Synapse):
         sums = np.abs(self.matrix.astype(np.int64)).sum(axis=0) * largest
         if int(sums.max()) > INT32_MAX:
             raise NetworkError("Packed", f"row sums up to {sums.max()}", f"at most {INT32_MAX}", "use fewer bits")
-        return int((sums * np.abs(self.gain.astype(np.int64))).max())
+        return int((sums * self.gain).max())
 
     def bound_of_one(self, largest: int) -> int:
         heaviest = np.abs(self.matrix.astype(np.int64)).max(axis=0)
-        return int((heaviest * np.abs(self.gain.astype(np.int64))).max()) * largest
+        return int((heaviest * self.gain).max()) * largest
 
     def constants(self) -> list[int | IntArray]:
         return [self.bits, self.packed.shape[1], self.gain]

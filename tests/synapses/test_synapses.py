@@ -15,8 +15,10 @@ from snngen.synapses.dense import Dense
 from snngen.synapses.diagonal import Diagonal
 from snngen.synapses.key_memory import KeyMemory
 from snngen.synapses.one_to_one import OneToOne
+from snngen.synapses.packed import Packed
 from snngen.synapses.position import Position
 from snngen.synapses.rotary import UNIT, Rotary
+from snngen.synapses.sparse import Sparse
 from snngen.synapses.value_memory import ValueMemory
 
 TOKENS = 5
@@ -29,10 +31,12 @@ EXAMPLES: dict[str, Synapse] = {
     "diagonal": Diagonal(np.array([3, -700, 0, 9])),
     "key_memory": KeyMemory(4, 2, 3, TOKENS),
     "one_to_one": OneToOne(6),
+    "packed": Packed.of(np.random.default_rng(1).integers(-8, 8, (6, 5)), np.arange(1, 6), 4),
     "position": Position(7, np.arange(-60, 60).reshape(TOKENS, 24), np.arange(1, 25)),
     "rotary": Rotary(
         3, np.rint(np.cos(ANGLES) * UNIT).astype(np.int32), np.rint(np.sin(ANGLES) * UNIT).astype(np.int32)
     ),
+    "sparse": Sparse.of(np.diag([3, 0, -90, 7, 0])[:, :4].astype(np.int8), np.array([1, 5, 2, 1])),
     "value_memory": ValueMemory(4, 2, 3, TOKENS),
 }
 
