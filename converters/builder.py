@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from snngen.converters.calibrate import Ranges
 from snngen.converters.coding import limits
+from snngen.converters.compensation import Correction
 from snngen.converters.graph import BEFORE, Graph, Node
 from snngen.converters.operations import Add, Embedding, Operation
 from snngen.converters.settings import Settings
@@ -75,7 +76,7 @@ class Builder:
 
     graph, ranges, settings: what to build from. signals: by name of the value. deferred: linear nodes that drive the
     residual stream directly, or whose threshold is the ReLU that reads them. grid: worth of one unit of the stream.
-    notes: what the conversion report has to say.
+    notes: what the conversion report has to say. corrections: by name of the node, where rounding compensates.
     """
 
     def __init__(self, graph: Graph, ranges: Ranges, settings: Settings) -> None:
@@ -85,9 +86,10 @@ class Builder:
         self.signals: dict[str, Signal] = {}
         self.deferred: dict[str, Node] = {}
         self.notes: list[str] = []
+        self.corrections: dict[str, Correction] = {}
         streams = [node.name for node in graph.nodes if isinstance(node.operation, Add | Embedding)]
         peak = max((float(ranges.peaks[name].max()) for name in streams), default=1.0)
-        self.grid = max(peak, 1e-30) / STREAM_PEAK
+        self.grid = max(peak, 1e-30) / STREAM_PEAK if graph.grid is None else graph.grid
         self._enter()
 
     def _enter(self) -> None:

@@ -51,6 +51,7 @@ class Graph:
     or None. begin, end: tokens that open and close a text.
     channels: of a model whose input is not tokens but a vector (a latent, a sensor); 0 for token models, and
     `vocabulary` is then 0. codes: of that vector, where the source fixes them.
+    grid: worth of one unit of the residual stream, where the source fixes it.
     picture: (channels, height, width) of a result that is a picture; its values lie in `picture_range`.
     provenance: where the model came from. notes: what a reader of the conversion report has to know.
     """
@@ -67,6 +68,7 @@ class Graph:
     codes: Codes | None = None
     picture: tuple[int, int, int] | None = None
     picture_range: tuple[float, float] = (0.0, 1.0)
+    grid: float | None = None
 
     @property
     def entry(self) -> str:

@@ -31,16 +31,13 @@ class _Body:
         self.nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
         return name
 
-    def given(self, attribute: str, integer: bool = True) -> str:
-        """An attribute of the function, as a value."""
-        name = self("Constant")
-        self._refer("value_int" if integer else "value_float", attribute, integer)
-        return name
+    def given(self, attribute: str) -> str:
+        """An integer attribute of the function, as a value."""
+        from onnx import AttributeProto
 
-    def cast(self, value: str, attribute: str) -> str:
-        """A value in the type that an attribute of the function names."""
-        name = self("Cast", value)
-        self._refer("to", attribute, True)
+        name = self("Constant")
+        kind = AttributeProto.INT
+        self.nodes[-1].attribute.append(AttributeProto(name="value_int", ref_attr_name=attribute, type=kind))
         return name
 
     def number(self, value: float) -> str:
@@ -53,12 +50,6 @@ class _Body:
         """An int64 constant with one axis."""
         return self("Constant", value_ints=list(values))
 
-    def _refer(self, name: str, attribute: str, integer: bool) -> None:
-        from onnx import AttributeProto
-
-        kind = AttributeProto.INT if integer else AttributeProto.FLOAT
-        self.nodes[-1].attribute.append(AttributeProto(name=name, ref_attr_name=attribute, type=kind))
-
     def function(self, name: str, inputs: list[str], result: str, attributes: list[str]) -> Any:
         """The function whose result is a value."""
         from onnx import helper
@@ -69,11 +60,12 @@ class _Body:
 
 
 def attention() -> Any:
-    """Causal attention whose probabilities are the codes of `snngen.neurons.softmax`; groups of heads share a key.
+    """The codes of causal attention, before they are clipped: probabilities as `snngen.neurons.softmax` has them,
+    values mixed by them, then a threshold; groups of heads share a key.
 
-    inputs: Q (batch, tokens, heads * width), K and V (batch, tokens, groups * width) floats; grain (heads,) what a
-    unit of query * key is worth, multiplier (heads,) of the softmax, both float64.
-    attributes: heads, groups, width; high: the code of probability 1; type: of the codes, as ONNX numbers it.
+    inputs: Q (batch, tokens, heads * width), K and V (batch, tokens, groups * width) floats; grain (heads,) what a unit
+    of query * key is worth, multiplier (heads,) of the softmax, worth () of a unit of V, theta (channels,), float64;
+    unit (channels,) what a code is worth, float32. attributes: heads, groups, width; high: the code of probability 1.
     """
     f = _Body()
     sizes = {name: f("Reshape", f.given(name), f.ints(1)) for name in ("heads", "groups", "width")}
@@ -85,7 +77,8 @@ def attention() -> Any:
     wide = {name: f("Cast", name, to=DOUBLE) for name in "QKV"}
     q = f("Transpose", f("Reshape", wide["Q"], queries), perm=[0, 2, 3, 1, 4])  # (batch, groups, share, tokens, width)
     k = f("Transpose", f("Reshape", wide["K"], keys), perm=[0, 2, 3, 4, 1])
-    v = f("Transpose", f("Reshape", wide["V"], keys), perm=[0, 2, 3, 1, 4])
+    values = f("Round", f("Div", wide["V"], "worth"))
+    v = f("Transpose", f("Reshape", values, keys), perm=[0, 2, 3, 1, 4])
     scores = f("Round", f("Div", f("MatMul", q, k), f("Reshape", "grain", per_head)))
     tokens = f("Shape", "Q", start=1, end=2)
     square = f("Concat", tokens, tokens, axis=0)
@@ -104,15 +97,17 @@ def attention() -> Any:
     high = f("Cast", f.given("high"), to=DOUBLE)
     half = f("Floor", f("Mul", total, f.number(0.5)))
     codes = f("Floor", f("Div", f("Add", f("Mul", power, high), half), total))
-    worth = f("Cast", f("Div", f.number(1), high), to=1)
-    zero = f.cast(f("Constant", value_int=0), "type")
-    shares = f("Mul", f("Cast", codes, to=1), worth)
-    shares = f("DequantizeLinear", f("QuantizeLinear", shares, worth, zero), worth, zero)
-    mixed = f("Transpose", f("MatMul", f("Cast", shares, to=DOUBLE), v), perm=[0, 3, 1, 2, 4])
-    channels = f("Concat", keep, f("Mul", sizes["heads"], sizes["width"]), axis=0)
-    result = f("Cast", f("Reshape", mixed, channels), to=1)
-    names = ["Q", "K", "V", "grain", "multiplier"]
-    return f.function(ATTENTION, names, result, ["heads", "groups", "width", "high", "type"])
+    mixed = f("Transpose", f("MatMul", codes, v), perm=[0, 3, 1, 2, 4])
+    drive = f("Reshape", mixed, f("Concat", keep, f("Mul", sizes["heads"], sizes["width"]), axis=0))
+    names = ["Q", "K", "V", "grain", "multiplier", "worth", "theta", "unit"]
+    return f.function(ATTENTION, names, _threshold(f, drive), ["heads", "groups", "width", "high"])
+
+
+def _threshold(f: _Body, drive: str) -> str:
+    """floor((drive + theta // 2) / theta) * unit, as float32."""
+    half = f("Floor", f("Mul", "theta", f.number(0.5)))
+    codes = f("Floor", f("Div", f("Add", drive, half), "theta"))
+    return f("Mul", f("Cast", codes, to=1), "unit")
 
 
 def gate() -> Any:
@@ -126,9 +121,7 @@ def gate() -> Any:
     x = f("Round", f("Div", f("Cast", "X", to=DOUBLE), "worth"))
     values = f("Gather", "table", f("Cast", f("Sub", x, "first"), to=7))
     y = f("Round", f("Div", f("Cast", "Y", to=DOUBLE), "grain"))
-    half = f("Floor", f("Mul", "theta", f.number(0.5)))
-    codes = f("Floor", f("Div", f("Add", f("Mul", values, y), half), "theta"))
-    result = f("Mul", f("Cast", codes, to=1), "unit")
+    result = _threshold(f, f("Mul", values, y))
     names = ["X", "Y", "table", "first", "theta", "worth", "grain", "unit"]
     return f.function(GATE, names, result, ["activation"])
 
@@ -151,10 +144,8 @@ def rotary() -> Any:
     high = f("Add", f("Mul", cosine, second), f("Mul", sine, first))
     turned = f("Concat", f("Unsqueeze", low, f.ints(3)), f("Unsqueeze", high, f.ints(3)), axis=3)
     drive = f("Reshape", turned, f("Concat", f.ints(0, 0), last, axis=0))
-    half_theta = f("Floor", f("Mul", "theta", f.number(0.5)))
-    codes = f("Floor", f("Div", f("Add", drive, half_theta), "theta"))
-    result = f("Mul", f("Cast", codes, to=1), "unit")
-    return f.function(ROTARY, ["X", "cosine", "sine", "grain", "theta", "unit"], result, ["heads"])
+    names = ["X", "cosine", "sine", "grain", "theta", "unit"]
+    return f.function(ROTARY, names, _threshold(f, drive), ["heads"])
 
 
 def rms_norm() -> Any:

@@ -231,7 +231,7 @@ def _extreme(t: Translation, step: Step) -> Value:
         raise Refusal("the largest or smallest of values that depend on the input; needed: a constant limit")
     limit = t.required(step, 1)
     signal = t.signal(step, coded=True)
-    if step.operator == "Max" and not limit.any() and signal.limits == (None, None):
+    if step.operator == "Max" and not limit.any() and not signal.limited:
         return t.make(step, Pointwise("relu"), t.signal(step))
     return _limited(t, step, signal, *((limit, None) if step.operator == "Max" else (None, limit)))
 

@@ -109,6 +109,7 @@ def _coded_norm(t: Translation, step: Step) -> Value:
     epsilon, grid = float(t.doubles(step, 2)), float(t.doubles(step, 3))
     if len(signal.sizes) != 1 or not 0 <= epsilon < 2.0**62 or not 0 < grid < 1e6:
         raise ValueError(f"epsilon {epsilon}, grid {grid}, axes {signal.axes}")
+    t.grids.add(grid)
     weight = (gain * unit / 2**FRACTION_BITS).astype(np.float32)
     return t.make(step, RMSNorm(weight, epsilon * grid**2 / 4.0**FRACTION_BITS), signal)
 

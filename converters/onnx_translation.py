@@ -51,6 +51,16 @@ class Signal:
     def width(self) -> int:
         return math.prod(self.sizes)
 
+    @property
+    def limited(self) -> bool:
+        """True between a Clip, Max or Min and the QuantizeLinear that keeps it."""
+        return any(limit is not None for limit in self.limits)
+
+    @property
+    def plain(self) -> bool:
+        """True for a float value that is just what its nodes give."""
+        return self.coded is None and self.factor is None and not self.limited
+
     def view(self, axes: tuple[int | str, ...]) -> Signal:
         """The same values in the same order under other axes."""
         return replace(self, axes=axes)
@@ -119,6 +129,7 @@ class Translation:
         self.entry_axes: tuple[int | str, ...] = ()
         self.context: int | None = None
         self.vocabulary = 0
+        self.grids: set[float] = set()  # of residual streams
         self.entry = "tokens"
 
     def run(self) -> Graph:
@@ -184,7 +195,7 @@ class Translation:
             raise Refusal(f"input {index} is constant or left out; needed: a value that depends on the model's input")
         if value.coded is not None and not coded:
             raise Refusal(f"input {index} is still in codes; needed: DequantizeLinear before")
-        if value.limits != (None, None) and not coded:
+        if value.limited and not coded:
             raise Refusal(f"input {index} is held to limits; needed: QuantizeLinear after Clip, Max or Min")
         if value.factor is not None and not coded and not factored:
             got = "a DequantizeLinear with another scale than its QuantizeLinear"
@@ -372,7 +383,7 @@ class Translation:
         if len(model.outputs) != 1:
             raise UnsupportedError(model.where, f"{len(model.outputs)} outputs {model.outputs[:6]}", "one output")
         result = self.values[model.outputs[0]]
-        if not isinstance(result, Signal) or result.coded is not None or set(result.names) & {self.entry}:
+        if not isinstance(result, Signal) or not result.plain or set(result.names) & {self.entry}:
             raise UnsupportedError(f"{model.where}: output", "no float value made from the input", "one")
         last = self.one(Step("output", "Identity", "", (), (), {}), result)
         needed, stack = set(), [last]
@@ -394,6 +405,8 @@ class Translation:
         graph = Graph(
             self.vocabulary, self.context, [*nodes, *ends], notes=self.notes, channels=channels, codes=self.codes
         )
+        if len(self.grids) == 1:
+            (graph.grid,) = self.grids
         if len(result.sizes) == 3:
             graph.picture = (result.sizes[0], result.sizes[1], result.sizes[2])
         return graph

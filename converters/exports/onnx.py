@@ -47,6 +47,16 @@ Doubles = npt.NDArray[np.float64]
 IR_VERSION = 11
 TIE = 0.25  # units of drive: our thresholds round a half up, ONNX to even; no integer drive is this far from one
 OPERATORS = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "Relu"}
+NAMED = {
+    "MatMul",
+    "Gather",
+    "Conv",
+    "ConvTranspose",
+    "RMSNormalization",
+    "LayerNormalization",
+    "Attention",
+    "RotaryEmbedding",
+}  # operators that bear the name of their population
 TYPES = ((np.int8, -128, 127), (np.uint8, 0, 255), (np.int16, -(2**15), 2**15 - 1))
 
 
@@ -82,6 +92,7 @@ class Writing:
     constants: list[Any] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    labels: set[str] = field(default_factory=set)
     positions: str = ""
     count: int = 0
     functions: dict[str, None] = field(default_factory=dict)
@@ -161,7 +172,7 @@ class Writing:
 
         self.count += 1
         unique = f"{name}_{self.count}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), unique))
+        self.constants.append(numpy_helper.from_array(np.asarray(array, order="C"), unique))
         return unique
 
     def floats(self, values: npt.ArrayLike, name: str) -> str:
@@ -176,7 +187,10 @@ class Writing:
 
         self.count += 1
         output = f"{name}_{operator}_{self.count}"
-        self.nodes.append(helper.make_node(operator, inputs, [output], output, domain=domain, **attributes))
+        label = name if operator in NAMED or domain else output
+        label = output if label in self.labels else label
+        self.labels.add(label)
+        self.nodes.append(helper.make_node(operator, inputs, [output], label, domain=domain, **attributes))
         return output
 
     def call(self, function: str, inputs: list[str], name: str, **attributes: Any) -> str:
@@ -338,31 +352,17 @@ def _(neuron: Accumulator, population: Population, writing: Writing) -> None:
 
 @emit.register
 def _(neuron: Threshold, population: Population, writing: Writing) -> None:
-    turning = [p for p in writing.network.into(population.name) if isinstance(p.synapse, Rotary)]
-    if turning and writing.exact:
-        _turned(neuron, population, turning, writing)
+    into = writing.network.into(population.name)
+    if writing.exact and any(isinstance(p.synapse, Rotary | ValueMemory) for p in into):
+        if len(into) > 1 or neuron.bias.any():
+            raise refusal("a turn or an attention that is not alone")
+        coded(into[0].synapse, into[0], neuron, writing)
         return
     unit = writing.fixed(population)
     unit = writing.wanted(population) / neuron.theta if unit is None else unit
     ties = np.where(neuron.theta % 2 == 0, TIE, 0.0) if writing.exact else 0.0
     value = writing.drive(population, unit, (neuron.bias + ties) * unit)
     writing.code(population, value, neuron.theta * unit)
-
-
-def _turned(neuron: Threshold, population: Population, turning: list[Projection], writing: Writing) -> None:
-    """Codes that have turned, by a function that keeps the drive whole."""
-    (projection,) = turning
-    synapse = projection.synapse
-    if not isinstance(synapse, Rotary) or len(writing.network.into(population.name)) > 1 or neuron.bias.any():
-        raise refusal("a turn that is not alone")
-    grain = np.broadcast_to(writing.units[projection.source], (population.size,))
-    scale = neuron.theta * grain / UNIT
-    numbers = writing.doubles(
-        population, cosine=synapse.cosine, sine=synapse.sine, grain=grain.astype(np.float32), theta=neuron.theta
-    )
-    inputs = [writing.values[projection.source], *numbers, writing.unit(population, scale)]
-    value = writing.call(onnx_functions.ROTARY, inputs, population.name, heads=synapse.heads)
-    writing.code(population, value, scale)
 
 
 @emit.register
@@ -561,24 +561,18 @@ def _(synapse: Rotary, projection: Projection, unit: Doubles, writing: Writing) 
 
 @deliver.register
 def _(synapse: ValueMemory, projection: Projection, unit: Doubles, writing: Writing) -> str:
-    (scores,) = writing.network.into(projection.source)
-    names = (scores.source, scores.writer, projection.writer)
-    neuron = writing.network[projection.source].neuron
-    if not isinstance(neuron, Softmax):
-        raise refusal("values mixed by something else than a softmax")
-    values = [writing.values[str(name)] for name in names]
-    heads = {"heads": synapse.heads, "groups": synapse.groups}
-    if not writing.exact:
-        given = {"q_num_heads": synapse.heads, "kv_num_heads": synapse.groups, "is_causal": 1}
-        return writing.node("Attention", values, projection.target, **given)
-    grain = writing.units[scores.source].reshape(synapse.heads, -1)[:, 0] * writing.uniform(str(scores.writer))
-    numbers = [
-        writing.constant(np.asarray(value, np.float64), name)
-        for name, value in (("grain", grain), ("multiplier", neuron.multiplier))
-    ]
-    kind = 2 if neuron.high < 256 else 4  # uint8, uint16
-    given = {**heads, "width": synapse.width, "high": neuron.high, "type": kind}
-    return writing.call(onnx_functions.ATTENTION, [*values, *numbers], projection.target, **given)
+    scores = _scores(projection, writing)
+    values = [writing.values[str(name)] for name in (scores.source, scores.writer, projection.writer)]
+    given = {"q_num_heads": synapse.heads, "kv_num_heads": synapse.groups, "is_causal": 1}
+    return writing.node("Attention", values, projection.target, **given)
+
+
+def _scores(projection: Projection, writing: Writing) -> Projection:
+    """The projection that drives the softmax whose probabilities mix the values."""
+    into = writing.network.into(projection.source)
+    if len(into) != 1 or not isinstance(into[0].synapse, KeyMemory):
+        raise refusal("values mixed by something else than attention")
+    return into[0]
 
 
 @deliver.register
@@ -601,3 +595,47 @@ def _(synapse: Convolution, projection: Projection, unit: Doubles, writing: Writ
     operator = "ConvTranspose" if synapse.transposed else "Conv"
     made = writing.node(operator, [picture, weight], projection.target, group=synapse.groups, **given)
     return writing.reshape(made, [0, -1])
+
+
+# -- functions of the file ------------------------------------------------------------------------------------------
+
+
+@singledispatch
+def coded(synapse: synapses.Synapse, projection: Projection, neuron: Threshold, writing: Writing) -> None:
+    """Append what a synapse and the threshold behind it compute, by a function that keeps the drive whole."""
+    raise refusal(f"{synapse.kind} synapses")
+
+
+@coded.register
+def _(synapse: Rotary, projection: Projection, neuron: Threshold, writing: Writing) -> None:
+    population = writing.network[projection.target]
+    unit = drive_unit(synapse, projection, writing)
+    if unit is None:
+        raise refusal("a turn without units")
+    scale = neuron.theta * unit
+    grain = writing.units[projection.source].astype(np.float32)
+    numbers = writing.doubles(population, cosine=synapse.cosine, sine=synapse.sine, grain=grain, theta=neuron.theta)
+    inputs = [writing.values[projection.source], *numbers, writing.unit(population, scale)]
+    value = writing.call(onnx_functions.ROTARY, inputs, population.name, heads=synapse.heads)
+    writing.code(population, value, scale)
+
+
+@coded.register
+def _(synapse: ValueMemory, projection: Projection, neuron: Threshold, writing: Writing) -> None:
+    population, scores = writing.network[projection.target], _scores(projection, writing)
+    softmax, unit = writing.network[projection.source].neuron, drive_unit(synapse, projection, writing)
+    if not isinstance(softmax, Softmax) or unit is None:
+        raise refusal("values mixed by something else than a softmax")
+    names = [str(name) for name in (scores.source, scores.writer, projection.writer)]
+    grain = writing.units[names[0]].reshape(synapse.heads, -1)[:, 0] * writing.uniform(names[1])
+    numbers = writing.doubles(
+        population,
+        grain=grain,
+        multiplier=softmax.multiplier,
+        worth=np.float32(writing.uniform(names[2])),
+        theta=neuron.theta,
+    )
+    scale = neuron.theta * unit
+    inputs = [*(writing.values[name] for name in names), *numbers, writing.unit(population, scale)]
+    sizes = {"heads": synapse.heads, "groups": synapse.groups, "width": synapse.width, "high": softmax.high}
+    writing.code(population, writing.call(onnx_functions.ATTENTION, inputs, population.name, **sizes), scale)

@@ -18,6 +18,7 @@ from snngen.neurons.threshold import Threshold
 from snngen.synapses.dense import Dense
 
 
+MOST_UNITS = 2**12
 ROUNDING = 2.0**-22  # relative, of a ratio of three float32 numbers
 
 
@@ -57,6 +58,10 @@ def _potentials(operation: Linear, node: Node, builder: Builder) -> None:
     parts = split(builder, node, operation.weight)
     peaks = np.abs(np.concatenate([weight for _, weight in parts], axis=1)).max(axis=1)
     grid = float(np.median(peaks[peaks > 0])) / (127 * 64) if peaks.any() else 1.0
+    if operation.integers is not None and len(parts) == 1:
+        found = common_unit(operation.integers.scale * _unit(node, parts[0][0]))
+        whole = operation.bias is None or (found and np.abs(operation.bias / found % 1 - 0.5).min() > 0.49)
+        grid = found if found is not None and whole else grid
     offset = np.zeros(len(peaks)) if operation.bias is None else operation.bias / grid
     builder.populate(node, Accumulator(bias(offset)), np.full(1, grid))
     for signal, weight in parts:
@@ -75,9 +80,19 @@ def onto_grid(builder: Builder, node: Node, signal: Signal | None, weight: Doubl
         gain = np.clip(np.rint(integers.scale * _unit(node, signal) / grid), 1, INT32_MAX)
         return Dense(np.ascontiguousarray(integers.matrix.T), gain.astype(np.int32))
     # a gain that is held to int32 makes a drive beyond it, which the network refuses
-    gain = np.clip(np.ceil(np.abs(weight).max(axis=1) / (high * grid)), 1, INT32_MAX)
+    gain = np.clip(np.ceil(np.abs(weight).max(axis=1) / (high * grid) * (1 - ROUNDING)), 1, INT32_MAX)
     matrix = np.clip(np.rint(weight / (gain * grid)[:, None]), -high, high)
     return Dense(np.ascontiguousarray(matrix.T.astype(np.int8)), gain.astype(np.int32))
+
+
+def common_unit(values: Doubles) -> float | None:
+    """The largest number of which all values are whole multiples, as far as float32 tells, or None."""
+    shortest = float(values.min())
+    if not shortest > 0:
+        return None
+    counts = values[None] / shortest * np.arange(1, MOST_UNITS + 1)[:, None]
+    fits = (np.abs(counts - np.rint(counts)) <= ROUNDING * counts).all(axis=1)
+    return shortest / (int(fits.argmax()) + 1) if fits.any() else None
 
 
 def _unit(node: Node, signal: Signal) -> float:
