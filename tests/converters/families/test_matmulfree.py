@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import trained
 
+import snngen
+from snngen import codes
 from snngen.converters import families, formats
 from snngen.converters.checkpoint import Checkpoint
+from snngen.converters.convert import Conversion, convert, convert_graph
 from snngen.converters.families.matmulfree import ternary
 from snngen.converters.operations import Floats, Linear
+from snngen.engines.ticked import TickedEngine
 from snngen.errors import FormatError, UnsupportedError
+from snngen.network import Network
+from snngen.synapses.dense import Dense
 
+EXACT = [name for name in codes.kinds() if codes.by_name(name).exact]
 TOLERANCE = 1e-4
 VOCABULARY, DIM, HIDDEN, LAYERS, TOKENS = 23, 32, 48, 3, 20
 
@@ -261,3 +271,62 @@ WRONG: dict[str, dict[str, Any]] = {
 def test_a_configuration_that_cannot_be_is_refused(complaint: str) -> None:
     with pytest.raises(FormatError, match=complaint):
         families.build(checkpoint(**WRONG[complaint]))
+
+
+def matrices(network: Network) -> list[np.ndarray]:
+    """The weights behind every norm."""
+    behind = [p.synapse for p in network.projections if p.source.endswith("_norm")]
+    return [synapse.matrix for synapse in behind if isinstance(synapse, Dense)]
+
+
+@pytest.fixture(scope="module", params=("plain", "lower bounds"))
+def converted(request: pytest.FixtureRequest) -> Conversion:
+    return convert_graph(families.build(checkpoint(**CASES[request.param])), random_tokens(4))
+
+
+def test_weights_stay_ternary_in_the_network(converted: Conversion) -> None:
+    """They are the source's own integers, not others that are ternary, too."""
+    for node in converted.graph.nodes:
+        if isinstance(node.operation, Linear):
+            assert node.operation.integers is not None
+            behind = [p.synapse for p in converted.network.projections if p.source == node.inputs[0]]
+            kept = [s.matrix.T for s in behind if isinstance(s, Dense)]
+            assert any(np.array_equal(matrix, node.operation.integers.matrix) for matrix in kept)
+    assert len(matrices(converted.network)) == 7 * LAYERS + 1
+    assert all(set(np.unique(matrix)) == {-1, 0, 1} for matrix in matrices(converted.network))
+
+
+def test_the_settled_engine_equals_the_reference(converted: Conversion) -> None:
+    certificate = snngen.certify(converted.network, converted.calibration[0].tolist())
+    assert certificate.clean, str(certificate)
+
+
+@pytest.mark.parametrize(("code", "schedule"), list(product(EXACT, ("layered", "eager"))))
+def test_the_ticked_engine_equals_the_reference(converted: Conversion, code: str, schedule: str) -> None:
+    tokens = converted.calibration[0, :3].tolist()
+    engine = TickedEngine(converted.network, codes.by_name(code), schedule)
+    certificate = snngen.certify(converted.network, tokens, engine)
+    assert certificate.clean, str(certificate)
+
+
+def test_the_network_follows_the_float_graph(converted: Conversion) -> None:
+    decibels = {layer.population: layer.decibels for layer in converted.layers}
+    assert {f"layer{layer}.state" for layer in range(LAYERS)} < decibels.keys()
+    assert decibels["logits"] > 20
+
+
+@pytest.mark.slow
+def test_a_trained_model_keeps_its_perplexity_and_speaks(
+    learned: Callable[[str], Path], shared: Path, tmp_path: Path
+) -> None:
+    corpus, folder = shared / "text" / "tinyshakespeare.txt", learned("matmulfree")
+    conversion = convert(folder, calibrate=trained.sequences(corpus, 8, 128, held_out=False))
+    assert any(note.startswith("13 matrices came ternary") for note in conversion.graph.notes)
+    assert all(set(np.unique(matrix)) == {-1, 0, 1} for matrix in matrices(conversion.network))
+    held_out = trained.sequences(corpus, 8, 200, held_out=True)
+    assert abs(trained.perplexity_over_float(conversion, held_out)) < 0.01
+    certificate = snngen.certify(conversion.network, held_out[0, :64].tolist())
+    assert certificate.clean, str(certificate)
+    said = trained.spoken(folder, corpus, tmp_path, "ROMEO:", 40)
+    assert said.startswith("ROMEO:")
+    assert len(said) > 46

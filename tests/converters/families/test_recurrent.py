@@ -1,22 +1,30 @@
-"""LSTM and GRU language models: logits equal to those of torch, and a refusal of all that would change them."""
+"""LSTM and GRU language models: logits equal to those of torch, networks equal to the reference in every engine."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import trained
 
+import snngen
+from snngen import codes
 from snngen.converters import families, formats
 from snngen.converters.checkpoint import Checkpoint
+from snngen.converters.convert import Conversion, convert, convert_graph
 from snngen.converters.graph import Graph
+from snngen.engines.ticked import TickedEngine
 from snngen.errors import FormatError, UnsupportedError
 
 TOLERANCE = 1e-4
 VOCABULARY, WIDTH, HIDDEN, LAYERS, TOKENS = 19, 12, 20, 2, 30
 GATES = {"lstm": 4, "gru": 3}
+EXACT = [name for name in codes.kinds() if codes.by_name(name).exact]
 
 # what the configuration and the tensors of a case have that those of `checkpoint` have not
 CASES: dict[str, dict[str, Any]] = {
@@ -169,3 +177,55 @@ def test_tensors_are_neither_missing_nor_left_over() -> None:
     source.tensors["rnn.bias_hh_l1"][3] = np.nan
     with pytest.raises(FormatError, match="NaN"):
         families.build(source)
+
+
+@pytest.fixture(scope="module", params=GATES)
+def converted(request: pytest.FixtureRequest) -> Conversion:
+    return convert_graph(families.build(checkpoint(request.param)), random_tokens(4))
+
+
+def test_the_settled_engine_equals_the_reference(converted: Conversion) -> None:
+    certificate = snngen.certify(converted.network, converted.calibration[0].tolist())
+    assert certificate.clean, str(certificate)
+    assert certificate.decided == len(converted.calibration[0])
+
+
+@pytest.mark.parametrize(("code", "schedule"), list(product(EXACT, ("layered", "eager"))))
+def test_the_ticked_engine_equals_the_reference(converted: Conversion, code: str, schedule: str) -> None:
+    tokens = converted.calibration[0, :4].tolist()
+    engine = TickedEngine(converted.network, codes.by_name(code), schedule)
+    certificate = snngen.certify(converted.network, tokens, engine)
+    assert certificate.clean, str(certificate)
+
+
+def test_the_network_follows_the_float_graph(converted: Conversion) -> None:
+    decibels = {layer.population: layer.decibels for layer in converted.layers}
+    assert {"layer0_h", "layer1_h"} < decibels.keys()
+    assert decibels["logits"] > 25
+
+
+def test_a_new_text_begins_with_empty_cells(converted: Conversion) -> None:
+    engine, outputs = snngen.SettledEngine(converted.network), []
+    for sequence in (0, 1, 0):
+        engine.reset()
+        for token in converted.calibration[sequence, :6].tolist():
+            engine.step(token)
+        outputs.append(engine.output.copy())
+    np.testing.assert_array_equal(outputs[0], outputs[2])
+    assert (outputs[0] != outputs[1]).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_type", GATES)
+def test_a_trained_model_keeps_its_perplexity_and_speaks(
+    model_type: str, learned: Callable[[str], Path], shared: Path, tmp_path: Path
+) -> None:
+    corpus, folder = shared / "text" / "tinyshakespeare.txt", learned(model_type)
+    conversion = convert(folder, calibrate=trained.sequences(corpus, 8, 128, held_out=False))
+    held_out = trained.sequences(corpus, 8, 200, held_out=True)
+    assert abs(trained.perplexity_over_float(conversion, held_out)) < 0.01
+    certificate = snngen.certify(conversion.network, held_out[0, :64].tolist())
+    assert certificate.clean, str(certificate)
+    said = trained.spoken(folder, corpus, tmp_path, "ROMEO:", 40)
+    assert said.startswith("ROMEO:")
+    assert len(said) > 46
