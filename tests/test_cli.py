@@ -281,7 +281,7 @@ def test_bad_grammar_is_named_with_the_usage(arguments: tuple[object, ...], part
 def test_convert_reports_and_writes(converted: Converted) -> None:
     assert (converted.ended.status, converted.ended.out) == (0, "")
     lines = converted.ended.err.splitlines()
-    assert lines[-1] == f"wrote {converted.path}: {converted.path.stat().st_size:,} bytes"
+    assert lines[-1] == f"wrote {converted.path}: {converted.path.stat().st_size:,} bytes, and stories.report.md"
     assert "layer0.attention" in converted.ended.err
     assert sorted(path.name for path in converted.path.parent.iterdir()) == ["report.json", "stories.h5"]
     told, network = json.loads(converted.report.read_text(), parse_constant=pytest.fail), snngen.load(converted.path)

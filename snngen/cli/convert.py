@@ -1,7 +1,8 @@
-"""Convert and inspect."""
+"""Convert, inspect, export."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -38,8 +39,8 @@ def convert(
     quiet: Quiet = False,
 ) -> None:
     """Turn a model into a spiking network."""
-    from snngen.converters.convert import convert as run
     from snngen.converters import report
+    from snngen.converters.convert import convert as run
     from snngen.converters.settings import Settings
 
     if out.exists() and source.exists() and out.samefile(source):
@@ -58,7 +59,7 @@ def convert(
         for note in conversion.network.provenance["notes"]:
             console.print(f"note: {note}", markup=False)
         print_layers(console, conversion.layers)
-        console.print(f"wrote {out}: {out.stat().st_size:,} bytes, and {written[0]}", markup=False)
+        console.print(f"wrote {out}: {out.stat().st_size:,} bytes, and {written[0].name}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -72,3 +73,23 @@ def inspect(model: Model, json_path: Json = None) -> None:
     else:
         # not on a terminal, nothing says how wide a line may be
         print_network(standard_output(), network)
+
+
+@app.command()
+def export(
+    model: Model,
+    out: Annotated[Path, typer.Argument(help="the file to write")],
+    kind: Annotated[str | None, typer.Option(help="gguf, nir or onnx; by the file's ending if left out")] = None,
+    precision: Annotated[str | None, typer.Option(help="gguf: Q8_0, F16 or F32")] = None,
+) -> None:
+    """Write a network in another format: ONNX (QDQ int8), GGUF, NIR."""
+    from snngen.converters import exports
+
+    chosen = kind or out.suffix.removeprefix(".")
+    options = {} if precision is None else {"precision": precision}
+    require_all_writable(out)
+    if precision is not None and chosen != "gguf":
+        raise PromptError("--precision", f"{precision} for {chosen}", "only with gguf")
+    for note in exports.write(snngen.load(model), out, chosen, **options):
+        print(f"note: {note}", file=sys.stderr)
+    print(f"wrote {out}: {out.stat().st_size:,} bytes")

@@ -58,11 +58,13 @@ def standard_output() -> Console:
 
 
 def speak(text: str) -> None:
+    """Write to standard output at once."""
     sys.stdout.write(text)
     sys.stdout.flush()
 
 
 def read_text(path: Path) -> str:
+    """The contents of a UTF-8 text file."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -70,6 +72,7 @@ def read_text(path: Path) -> str:
 
 
 def is_stdout(path: Path | None) -> bool:
+    """True for ``-``."""
     return str(path) == "-"
 
 
@@ -81,6 +84,7 @@ def require_all_writable(*paths: Path | None) -> None:
 
 
 def write_json(path: Path, result: dict[str, Any]) -> None:
+    """Write a result as JSON to a file, or to standard output for ``-``."""
     text = json.dumps(result, indent=2) + "\n"
     if is_stdout(path):
         sys.stdout.write(text)
