@@ -8,11 +8,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from snngen.certificate import certify
 from snngen.converters import families, formats
 from snngen.converters.checkpoint import Checkpoint
 from snngen.converters.graph import Cache, Graph
+from snngen.converters.noise import layer_noise
 from snngen.converters.operations import Floats
+from snngen.converters.quantize import quantize
+from snngen.engines.settled import SettledEngine
+from snngen.engines.ticked import TickedEngine
 from snngen.errors import FormatError, UnsupportedError
+from snngen.generation import generate
+from snngen.network import Network
 
 Doubles = npt.NDArray[np.float64]
 
@@ -166,3 +173,62 @@ def test_weights_that_are_no_numbers_are_refused() -> None:
     weights["blocks.2.att.k_a"][0, 0, 1] = np.nan
     with pytest.raises(FormatError, match=r"blocks\.2\.att\.k_a.*1 values that are NaN"):
         families.build(checkpoint(weights))
+
+
+def nats(logits: Floats, tokens: npt.NDArray[np.int64]) -> float:
+    """Mean of -log p(token | tokens before it). logits: (tokens, vocabulary)."""
+    wide = logits[:-1].astype(np.float64)
+    wide -= wide.max(axis=-1, keepdims=True)
+    wide -= np.log(np.exp(wide).sum(axis=-1, keepdims=True))
+    return float(-np.take_along_axis(wide, tokens[1:, None], axis=-1).mean())
+
+
+@pytest.mark.parametrize("engine", [SettledEngine, TickedEngine])
+def test_random_networks_compute_what_the_reference_says(engine: type[SettledEngine] | type[TickedEngine]) -> None:
+    graph = graph_of()
+    calibration = np.random.default_rng(0).integers(VOCABULARY, size=(2, 16))
+    network = quantize(graph, calibration)
+    assert network.context is None
+    assert {p.name for p in network.populations if p.neuron.wide} >= {"layer0.state", "layer2.state", "layer2.fed"}
+    assert certify(network, calibration[0], engine(network)).clean
+    noise = {layer.population: layer.decibels for layer in layer_noise(graph, network, list(calibration))}
+    assert min(noise.values()) > 12, noise  # random weights of variance 1 amplify every error, layer by layer
+    assert noise["layer0.state"] > 30
+
+
+@pytest.fixture(scope="module")
+def tiny(shared: Path) -> tuple[Graph, Network, npt.NDArray[np.int64]]:
+    """rwkv.cpp's model, its network calibrated on Shakespeare, and Shakespeare that was held out."""
+    text = np.frombuffer((shared / "text" / "tinyshakespeare.txt").read_bytes(), np.uint8).astype(np.int64)
+    graph = families.build(formats.read(shared / "models" / "rwkv" / "tiny-rwkv-7v0-834K-FP32.bin"))
+    calibration = np.stack([text[start : start + 48] for start in (0, 300_000, 600_000)])
+    return graph, quantize(graph, calibration), text[-300:]
+
+
+def test_the_real_network_predicts_as_well_as_the_float_model(
+    tiny: tuple[Graph, Network, npt.NDArray[np.int64]],
+) -> None:
+    graph, network, text = tiny
+    engine, logits = SettledEngine(network), []
+    for token in text:
+        engine.step(int(token))
+        logits.append(engine.output * network[network.output].scale)
+    exact = nats(graph.run(text[None])[0], text)
+    assert exact < 4.2
+    assert abs(np.exp(nats(np.array(logits), text) - exact) - 1) < 0.005
+
+
+@pytest.mark.parametrize("engine", [SettledEngine, TickedEngine])
+def test_the_real_network_computes_what_the_reference_says(
+    tiny: tuple[Graph, Network, npt.NDArray[np.int64]], engine: type[SettledEngine] | type[TickedEngine]
+) -> None:
+    _, network, _ = tiny
+    assert certify(network, list(b'"in the'), engine(network)).clean
+
+
+def test_the_real_network_writes(tiny: tuple[Graph, Network, npt.NDArray[np.int64]]) -> None:
+    _, network, _ = tiny
+    first, again = (list(generate(network, "First Citizen:", 8, temperature=1.0, seed=3)) for _ in range(2))
+    assert first == again
+    assert len(first) == 8
+    assert len(set(first)) > 1
