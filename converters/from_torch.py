@@ -13,11 +13,12 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from snngen import __version__
-from snngen.converters import aten, torch_quantized
-from snngen.converters.aten import Refusal, Unusable, Value, Walk
+from snngen.converters import aten as _handlers  # noqa: F401  what operators become
+from snngen.converters import torch_quantized
 from snngen.converters.graph import Graph
 from snngen.converters.operations import Pointwise
 from snngen.converters.simplify import simplify
+from snngen.converters.torch_walk import Refusal, Unusable, Value, Walk, integer_types
 from snngen.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _entry(program: Any, example: torch.Tensor) -> tuple[Graph, tuple[int, ...]]
             raise UnsupportedError("example", f"shape {tuple(example.shape)}", expected)
         leading = shape[:2] if len(shape) == 3 else shape[:1]
         return Graph(0, None, channels=math.prod(shape[len(leading) :])), leading
-    if example.dtype not in aten.integer_types() or len(shape) != 2:
+    if example.dtype not in integer_types() or len(shape) != 2:
         got = f"shape {tuple(example.shape)} of {example.dtype}"
         raise UnsupportedError("example", got, "floats, or (batch, tokens) integers")
     return Graph(1, None), shape  # the embedding tells the vocabulary

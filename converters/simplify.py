@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from snngen.converters.graph import BEFORE, Graph, Node
+from snngen.converters.graph import BEFORE, Codes, Graph, Node
 from snngen.converters.operations import Add, Convolution, Embedding, Floats, Linear, Scale
 
 
@@ -50,11 +50,11 @@ def _fold(graph: Graph, node: Node, result: str) -> bool:
     if not isinstance(scale, Scale) or len(node.inputs) != 1 or node.inputs[0].startswith(BEFORE):
         return False
     source = next((x for x in graph.nodes if x.name == node.inputs[0]), None)
-    if source is None or source.codes is not None or source.name == result:
-        return False
-    if len(graph.consumers(source.name)) != 1:
-        return False
     plain = bool((scale.weights[0] == 1).all()) and scale.bias is None
+    if source is None or source.name == result or len(graph.consumers(source.name)) != 1:
+        return False
+    if source.codes is not None and not (plain and node.codes is not None and _same(source.codes, node.codes)):
+        return False
     operation: Any = source.operation
     if not plain:
         operation = _scaled(operation, scale)
@@ -62,9 +62,17 @@ def _fold(graph: Graph, node: Node, result: str) -> bool:
         return False
     if operation is None:
         return False
-    merged = Node(node.name, operation, source.inputs, node.codes)
-    graph.nodes = [merged if x is source else x for x in graph.nodes if x is not node]
+    merged = Node(node.name if node.name == result else source.name, operation, source.inputs, node.codes)
+    new = {before + node.name: before + merged.name for before in ("", BEFORE)}
+    graph.nodes = [
+        replace(x, inputs=tuple(new.get(name, name) for name in x.inputs))
+        for x in (merged if x is source else x for x in graph.nodes if x is not node)
+    ]
     return True
+
+
+def _same(one: Codes, other: Codes) -> bool:
+    return (one.low, one.high) == (other.low, other.high) and np.array_equal(one.scale, other.scale)
 
 
 def _scaled(operation: object, scale: Scale) -> Linear | Convolution | None:
@@ -103,8 +111,7 @@ def _input_codes(graph: Graph, result: str) -> None:
         plain = isinstance(node.operation, Scale) and node.operation.bias is None and len(node.inputs) == 1
         if not plain or not (node.operation.weights[0] == 1).all() or node.codes is None or first is None:  # type: ignore[attr-defined]
             return
-        same = (node.codes.low, node.codes.high) == (first.low, first.high)
-        if not same or not np.array_equal(node.codes.scale, first.scale):
+        if not _same(node.codes, first):
             return
     if any(node.name == result for node in readers):
         return

@@ -144,11 +144,12 @@ def _inspect_legacy(path: Path, size: int) -> None:
     where = str(path)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         data.seek(len(LEGACY))
-        _follow(pickletools.genops(data), Structure(where))  # sizes of numbers on the machine that wrote it
+        stream: Any = data  # a file, for whoever reads pickles
+        _follow(pickletools.genops(stream), Structure(where))  # sizes of numbers on the machine that wrote it
         structure, keys = Structure(where), Structure(where)
-        _follow(pickletools.genops(data), structure)
+        _follow(pickletools.genops(stream), structure)
         _refuse_foreign(structure)
-        _follow(pickletools.genops(data), keys)
+        _follow(pickletools.genops(stream), keys)
         if sorted(keys.strings) != sorted(structure.storages):
             got = f"bytes of {len(keys.strings)} storages for {len(structure.storages)}"
             raise FormatError(where, got, "each storage once", "Is it damaged?")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -57,10 +57,10 @@ def _replace(result: Plain, module: torch.nn.Module, path: str) -> torch.nn.Modu
 def _torchao(result: Plain, module: Any, path: str) -> torch.nn.Module:
     import torch
 
-    weight, where = module.weight, path or "module"
+    weight, where, same = module.weight, path or "module", cast("torch.nn.Module", module)
     if not hasattr(weight, "dequantize") or type(module) not in (torch.nn.Linear, torch.nn.Embedding):
         result.complaints.append(f"{where}: {type(weight).__name__} in {type(module).__name__} (Linear or Embedding)")
-        return module
+        return same
     values = weight.dequantize().detach().to(torch.float32)
     integers = _integers(weight) if isinstance(module, torch.nn.Linear) else None
     if integers is None:
@@ -119,7 +119,9 @@ def _layer_like(module: Any, weight: torch.Tensor, bias: Any) -> torch.nn.Module
     import torch
 
     if isinstance(module, torch.nn.Embedding):
-        return torch.nn.Embedding.from_pretrained(weight)
+        table = torch.nn.Embedding(weight.shape[0], weight.shape[1], device="meta").eval()
+        table.weight = torch.nn.Parameter(weight, requires_grad=False)
+        return table
     layer = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta").eval()
     layer.weight = torch.nn.Parameter(weight, requires_grad=False)
     if bias is not None:
@@ -154,7 +156,7 @@ def _brevitas(result: Plain, module: Any, path: str) -> torch.nn.Module:
     else:
         known = ", ".join((*LAYERS, *FUNCTIONS))
         result.complaints.append(f"{where}: brevitas {kind} (one of {known})")
-        return module
+        return cast("torch.nn.Module", module)
     return steps[0] if len(steps) == 1 else torch.nn.Sequential(*steps)
 
 
