@@ -22,10 +22,10 @@ from snngen.converters.builder import (
     lower_drive,
     rescaled,
 )
-from snngen.converters.coding import folded, role, tabled
+from snngen.converters.coding import folded, role, sums, tabled
 from snngen.converters.graph import Node
-from snngen.converters.lowering.linear import fractions
-from snngen.converters.operations import Add, Convolution, Integers
+from snngen.converters.lowering.linear import common_unit, fractions
+from snngen.converters.operations import Convolution, Integers
 from snngen.errors import UnsupportedError
 from snngen.integers import INT32_MAX
 from snngen.neurons.accumulator import Accumulator
@@ -42,8 +42,7 @@ Part = tuple[Signal, int, int, Doubles]
 @lower.register
 def _(operation: Convolution, node: Node, builder: Builder) -> None:
     readers = builder.graph.consumers(node.name)
-    sums = all(isinstance(reader.operation, Add) and node.name in reader.inputs for reader in readers)
-    if readers and (sums or folded(builder.graph, node)):
+    if readers and (sums(builder.graph, node) or folded(builder.graph, node)):
         builder.deferred[node.name] = node
     elif not readers and node.codes is None:
         _potentials(operation, node, builder)
@@ -136,8 +135,11 @@ def _peaks(parts: list[Part]) -> Doubles:
 
 def _potentials(operation: Convolution, node: Node, builder: Builder) -> None:
     """A result that nothing rounds."""
-    peaks = _peaks(split(builder, node, operation))
+    parts = split(builder, node, operation)
+    peaks = _peaks(parts)
     grid = float(np.median(peaks[peaks > 0])) / (127 * 64) if peaks.any() else 1.0
+    if operation.integers is not None and len(parts) == 1:
+        grid = common_unit(operation.integers.scale * _unit(node, parts[0][0])) or grid
     builder.populate(node, Accumulator(bias(stream_bias(operation) / grid)), np.full(1, grid))
     _onto_grid(operation, node, node.name, grid, builder)
 
@@ -149,6 +151,14 @@ def stream_bias(operation: Convolution) -> Doubles:
     return each.repeat(tall * wide)
 
 
+def _unit(node: Node, signal: Signal) -> float:
+    """The one worth of a unit of each input that kernels read which came quantized."""
+    if np.ptp(signal.scale) > 1e-12 * signal.scale[0]:
+        expected = "one, for weights that came quantized"
+        raise UnsupportedError(f"node {node.name}", "inputs of different scales", expected)
+    return float(signal.scale[0])
+
+
 @lower_drive.register
 def _(operation: Convolution, node: Node, target: Node, builder: Builder) -> Doubles:
     _onto_grid(operation, node, target.name, builder.grid, builder)
@@ -157,8 +167,19 @@ def _(operation: Convolution, node: Node, target: Node, builder: Builder) -> Dou
 
 def _onto_grid(operation: Convolution, node: Node, target: str, grid: float, builder: Builder) -> None:
     """Project a convolution so that its drive counts in whole units of a grid: kernel * gain * grid is its worth."""
-    high = builder.settings.weight_high
+    integers, high = operation.integers, 2 ** (builder.settings.bits_of(node.name) - 1) - 1
     for signal, first, channels, share in split(builder, node, operation):
+        if integers is not None and len(node.inputs) == 1:
+            wanted = integers.scale * _unit(node, signal) / grid
+            gains = np.clip(np.rint(wanted), 1, INT32_MAX).astype(np.int32)
+            if (np.abs(gains - wanted) <= wanted / (4 * high)).all():
+                kept = synapse(operation, blocks(operation, integers.matrix), first, channels, gains)
+                builder.project(signal.population, target, kept)
+                continue
+            builder.notes.append(
+                f"{node.name}: the units of its integer weights are no whole numbers of units of the stream that it "
+                f"drives, so the weights were rounded again, to {builder.settings.bits_of(node.name)} bits"
+            )
         peaks = np.abs(share).max(axis=(2, 3, 4), keepdims=True)
         # a gain that is held to int32 makes a drive beyond it, which the network refuses
         gain = np.clip(np.ceil(peaks / (high * grid)), 1, INT32_MAX)
@@ -174,7 +195,7 @@ def _(operation: Convolution, node: Node, target: Node, builder: Builder) -> Non
     if operation.integers is not None and len(node.inputs) == 1:
         _exact(operation, operation.integers, node, target, scale, (low, high), builder)
         return
-    parts, fine = split(builder, node, operation), builder.settings.weight_high
+    parts, fine = split(builder, node, operation), 2 ** (builder.settings.bits_of(node.name) - 1) - 1
     peak = np.maximum(_peaks(parts), 1e-30)[:, None]
     if target.codes is None:
         finest = peak / fine  # a unit of drive: were a code finer, weights would be clipped
@@ -200,15 +221,12 @@ def _exact(
 ) -> None:  # fmt: skip
     """Integer kernels of the source as they are; see `lowering/linear.py`."""
     signal = builder.codes(node.inputs[0])
-    if np.ptp(signal.scale) > 1e-12 * signal.scale[0]:
-        expected = "one, for weights that came quantized"
-        raise UnsupportedError(f"node {node.name}", "inputs of different scales", expected)
-    unit = integers.scale * signal.scale[0]
+    unit = integers.scale * _unit(node, signal)
     kernel = blocks(operation, integers.matrix)
-    sums = np.abs(kernel).sum(axis=(2, 3, 4)).reshape(-1) * signal.high
+    largest = np.abs(kernel).sum(axis=(2, 3, 4)).reshape(-1) * signal.high
     offset = np.zeros(len(unit)) if operation.bias is None else operation.bias / unit
     top = scale.max(axis=1)
-    gain, theta = fractions(top / unit, sums + np.abs(offset))
+    gain, theta = fractions(top / unit, largest + np.abs(offset))
     thetas = np.clip(np.rint(scale * (theta / top)[:, None]), 1, INT32_MAX).reshape(-1).astype(np.int32)
     places = math.prod(operation.output_shape[1:])
     builder.populate(target, Threshold(thetas, bias((offset * gain).repeat(places)), *limits), scale.reshape(-1))
