@@ -22,7 +22,7 @@ from snngen.converters.operations import Floats, Linear
 from snngen.engines.ticked import TickedEngine
 from snngen.errors import FormatError, UnsupportedError
 from snngen.network import Network
-from snngen.synapses.dense import Dense
+from snngen.synapses.packed import Packed
 
 EXACT = [name for name in codes.kinds() if codes.by_name(name).exact]
 TOLERANCE = 1e-4
@@ -274,9 +274,9 @@ def test_a_configuration_that_cannot_be_is_refused(complaint: str) -> None:
 
 
 def matrices(network: Network) -> list[np.ndarray]:
-    """The weights behind every norm."""
+    """The weights of 2 bits behind the norms."""
     behind = [p.synapse for p in network.projections if p.source.endswith("_norm")]
-    return [synapse.matrix for synapse in behind if isinstance(synapse, Dense)]
+    return [synapse.matrix for synapse in behind if isinstance(synapse, Packed) and synapse.bits == 2]
 
 
 @pytest.fixture(scope="module", params=("plain", "lower bounds"))
@@ -285,12 +285,12 @@ def converted(request: pytest.FixtureRequest) -> Conversion:
 
 
 def test_weights_stay_ternary_in_the_network(converted: Conversion) -> None:
-    """They are the source's own integers, not others that are ternary, too."""
+    """They are the integers of the source, 2 bits each, not others that are ternary, too."""
     for node in converted.graph.nodes:
         if isinstance(node.operation, Linear):
             assert node.operation.integers is not None
             behind = [p.synapse for p in converted.network.projections if p.source == node.inputs[0]]
-            kept = [s.matrix.T for s in behind if isinstance(s, Dense)]
+            kept = [s.matrix.T for s in behind if isinstance(s, Packed)]
             assert any(np.array_equal(matrix, node.operation.integers.matrix) for matrix in kept)
     assert len(matrices(converted.network)) == 7 * LAYERS + 1
     assert all(set(np.unique(matrix)) == {-1, 0, 1} for matrix in matrices(converted.network))
