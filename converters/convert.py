@@ -140,7 +140,8 @@ def calibration_vectors(
     if calibrate is None:
         if graph.picture is None or graph.recurrent or graph.channels >= math.prod(graph.picture):
             raise PromptError("calibrate", "nothing for a model that takes vectors", expected, "Pass calibrate=array")
-        shape = (SEQUENCES, LATENTS, graph.channels)
+        tokens = LATENTS if graph.context is None else min(LATENTS, graph.context)
+        shape = (SEQUENCES, tokens, graph.channels)
         return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
     if not isinstance(calibrate, np.ndarray):
         try:

@@ -30,8 +30,11 @@ class Plain:
 
 def plain(module: torch.nn.Module) -> Plain:
     """A copy of a module, in evaluation mode, that shares its parameters; quantized layers become plain ones."""
-    shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
-    result = Plain(copy.deepcopy(module, shared).eval())
+    import torch
+
+    held = [value for part in module.modules() for value in vars(part).values()]  # such as weight_norm's hooks leave
+    tensors = [*module.parameters(), *module.buffers(), *(x for x in held if isinstance(x, torch.Tensor))]
+    result = Plain(copy.deepcopy(module, {id(tensor): tensor for tensor in tensors}).eval())
     result.module = _replace(result, result.module, "")
     return result
 

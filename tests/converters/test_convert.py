@@ -14,10 +14,20 @@ from graphs import CONTEXT, DIM, GROUPS, HEADS, HIDDEN, VOCABULARY, WIDTH, rando
 from safetensors.numpy import save_file
 
 import snngen
-from snngen.converters.convert import LENGTH, SEQUENCES, Conversion, calibration_tokens, convert, report
+from snngen.converters.convert import (
+    LATENTS,
+    LENGTH,
+    SEQUENCES,
+    Conversion,
+    calibration_tokens,
+    calibration_vectors,
+    convert,
+    convert_graph,
+    report,
+)
 from snngen.converters.graph import Graph
-from snngen.converters.operations import Linear
-from snngen.converters.quantize import Settings
+from snngen.converters.operations import Linear, Pointwise
+from snngen.converters.settings import Settings
 from snngen.errors import FormatError, PromptError, SnngenError, UnsupportedError
 from snngen.network import Network
 from snngen.text import Text
@@ -265,3 +275,74 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         convert(write(tmp_path / "notes.txt", b"hello"))
     with pytest.raises(FormatError, match="an unknown format"):
         convert(tmp_path)
+
+
+# --- models that take vectors -----------------------------------------------------------------------------------------
+
+
+def decoder(channels: int = 3, picture: tuple[int, int, int] | None = (1, 2, 3)) -> Graph:
+    """A linear map and a sigmoid from a vector to six numbers."""
+    weight = np.random.default_rng(0).standard_normal((6, channels)).astype(np.float32)
+    graph = Graph(0, None, channels=channels, picture=picture)
+    graph.add("map", Linear(weight), "input")
+    graph.add("squashed", Pointwise("sigmoid"), "map")
+    return graph
+
+
+def test_latents_of_a_decoder_are_drawn_by_seed() -> None:
+    drawn = calibration_vectors(decoder(), None, seed=3)
+    assert drawn.shape == (SEQUENCES, LATENTS, 3)
+    assert drawn.dtype == np.float32
+    assert np.array_equal(drawn, calibration_vectors(decoder(), None, seed=3))
+    assert not np.array_equal(drawn, calibration_vectors(decoder(), None, seed=4))
+    assert abs(float(drawn.std()) - 1) < 0.1
+
+
+@pytest.mark.parametrize("graph", [decoder(picture=None), decoder(channels=6)])
+def test_what_is_no_decoder_needs_numbers(graph: Graph) -> None:
+    with pytest.raises(PromptError, match=r"nothing for a model that takes vectors.*calibrate=array"):
+        convert_graph(graph)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.zeros((2, 3), np.float32),
+        np.zeros((2, 3, 4), np.float32),
+        np.zeros((0, 3, 3), np.float32),
+        np.full((1, 1, 3), np.nan, np.float32),
+        np.full((1, 1, 3), "a"),
+    ],
+)
+def test_unusable_vectors_are_refused(given: np.ndarray) -> None:
+    with pytest.raises(PromptError, match=r"\(sequences, tokens, 3\)"):
+        convert_graph(decoder(), given)
+
+
+def test_vectors_may_lie_in_a_file(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).standard_normal((2, 4, 3))
+    np.save(tmp_path / "a.npy", values)
+    assert np.array_equal(calibration_vectors(decoder(), tmp_path / "a.npy"), values.astype(np.float32))
+    conversion = convert_graph(decoder(), tmp_path / "a.npy")
+    assert conversion.network.provenance["calibration"] == "given"
+    assert conversion.network[conversion.network.output].size == 6
+
+
+def test_files_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "object.npy", np.array([{"a": 1}]), allow_pickle=True)
+    np.savez(tmp_path / "many.npy.npz", a=np.zeros(3))
+    for path in (
+        tmp_path / "object.npy",
+        tmp_path / "many.npy.npz",
+        tmp_path / "absent.npy",
+        write(tmp_path / "t.npy", b"x"),
+    ):
+        with pytest.raises(FormatError, match=r"a \.npy file"):
+            convert_graph(decoder(), path)
+
+
+def test_a_graph_without_a_limit_takes_a_context() -> None:
+    graph = decoder()
+    assert convert_graph(graph, context=7).graph.context == 7
+    with pytest.raises(UnsupportedError, match="at least 1"):
+        convert_graph(decoder(), context=0)

@@ -321,6 +321,16 @@ def test_the_module_is_left_as_it_was() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+def test_hooks_of_old_norms_are_computed_once() -> None:
+    module = nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 3)), nn.utils.spectral_norm(nn.Linear(3, 2)))
+    module(sample(2, 4))
+    module.eval()
+    graph = from_torch(module, sample(2, 4))
+    assert kinds(graph) == [Linear, Linear]
+    assert_equal(module, sample(3, 4, seed=2), graph)
+
+
 def test_everything_unsupported_is_named_in_one_message() -> None:
     module = nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.ELU(), nn.Upsample(scale_factor=2, mode="bilinear"), nn.Flatten(),
@@ -425,13 +435,28 @@ def integers(graph: Graph) -> dict[str, Integers]:
     return {name: each for name, each in found.items() if each is not None}
 
 
-MATRICES = ("Dense", "Packed")
+def coded(graph: Graph) -> Callable[[str, Any], Any]:
+    """Rounds the values that the module itself rounds."""
+
+    def rounded(name: str, value: Any) -> Any:
+        codes = graph.codes if name == graph.entry else graph.node(name).codes
+        if codes is None:
+            return value
+        return np.asarray(np.clip(np.rint(value / codes.scale), codes.low, codes.high) * codes.scale, np.float32)
+
+    return rounded
+
+
+MATRICES = ("Dense", "Packed", "Sparse")
 
 
 def network_weights(network: Any, target: str) -> list[np.ndarray]:
     """(outputs, inputs) integer weights of the dense projections onto a population, however they are stored."""
     found = [p.synapse for p in network.projections if p.target == target and type(p.synapse).__name__ in MATRICES]
-    return [synapse.weights.T for synapse in found]
+    units = [np.eye(synapse.source_size, dtype=np.int64) for synapse in found]
+    sums = [np.stack([s.reference(row, None) for row in unit]) for s, unit in zip(found, units, strict=True)]
+    assert all((total % s.gain == 0).all() for s, total in zip(found, sums, strict=True))
+    return [(total // s.gain).T for s, total in zip(found, sums, strict=True)]
 
 
 @pytest.fixture
@@ -459,6 +484,21 @@ def test_torchao_integers_are_taken_over(torchao: Any, config: str) -> None:
     for name, target in (("0", "1"), ("2", "2")):
         stored = [w for t in {name, target} for w in network_weights(network, t)]
         assert any(np.array_equal(weight, module[int(name)].weight.qdata.numpy()) for weight in stored)
+
+
+def test_torchao_static_scales_are_codes(torchao: Any) -> None:
+    module = randomized(nn.Sequential(nn.Linear(32, 24), nn.ReLU(), nn.Linear(24, 8)))
+    config = torchao.Int8StaticActivationInt8WeightConfig(torch.tensor([[0.03]]), granularity=torchao.PerTensor())
+    torchao.quantize_(module, config)
+    graph = from_torch(module, sample(2, 32))
+    assert graph.codes is not None
+    assert float(graph.codes.scale[0]) == float(np.float32(0.03))
+    assert graph.node("1").codes is not None
+    assert len(integers(graph)) == 2
+    with torch.no_grad():
+        expected = module(sample(3, 32, seed=2)).numpy()
+    got = graph.run(sample(3, 32, seed=2).numpy()[:, None], transform=coded(graph))[:, 0]
+    np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
 def test_torchao_narrow_integers(torchao: Any) -> None:
@@ -506,16 +546,12 @@ def test_brevitas_integers_and_codes_are_taken_over() -> None:
         assert np.array_equal(each.scale, np.broadcast_to(weight.scale.detach().numpy().reshape(-1), each.scale.shape))
         assert each.bits == int(weight.bit_width)
 
-    def coded(name: str, value: Any) -> Any:
-        codes = graph.codes if name == graph.entry else graph.node(name).codes
-        if codes is None:
-            return value
-        return np.asarray(np.clip(np.rint(value / codes.scale), codes.low, codes.high) * codes.scale, np.float32)
-
     x = sample(4, 1, 6, 6, seed=9)
     with torch.no_grad():
         expected = module(x).numpy()
-    np.testing.assert_allclose(graph.run(x.numpy().reshape(4, 1, -1), transform=coded)[:, 0], expected, atol=1e-5)
+    np.testing.assert_allclose(
+        graph.run(x.numpy().reshape(4, 1, -1), transform=coded(graph))[:, 0], expected, atol=1e-5
+    )
     calibration = np.random.default_rng(0).standard_normal((4, 8, 36)).astype(np.float32)
     network = convert_graph(graph, calibration).network
     kernels = [p.synapse.kernel for p in network.projections if hasattr(p.synapse, "kernel")]
