@@ -81,18 +81,22 @@ def test_every_kind_stays_close_to_float(kind: str, end: str) -> None:
     assert decibels(graph, network, vectors(graph, 3)[0]) > 26
 
 
-def test_inputs_beside_one_another() -> None:
-    """A skip: the convolution reads two pictures, each through its own share of the kernel."""
+@pytest.mark.parametrize("groups", [1, 2])
+def test_inputs_beside_one_another(groups: int) -> None:
+    """A skip: the convolution reads two pictures, each through its own share of the kernel, or of the groups."""
     graph, rng = entered(4)
     down = convolution(rng, SHAPE, 3, padding=(1, 1))
     graph.add("left", Pointwise("silu"), graph.add("a", down, "enter"))
     graph.add("right", Pointwise("relu"), graph.add("b", down, "enter"))
     shape = (6, *down.output_shape[1:])
-    graph.add("last", convolution(rng, shape, 4, padding=(1, 1)), "left", "right")
+    graph.add("last", convolution(rng, shape, 4, padding=(1, 1), groups=groups), "left", "right")
     network = quantize(graph, vectors(graph, 5))
     joined = network.into("last")
     assert [p.source for p in joined] == ["left", "right"]
-    assert [int(p.synapse.shape[0]) for p in joined] == [3, 3]  # type: ignore[attr-defined]
+    if groups == 1:
+        assert [int(p.synapse.shape[0]) for p in joined] == [3, 3]  # type: ignore[attr-defined]
+    else:
+        assert [p.synapse.kind for p in joined] == ["sparse", "sparse"]
     assert decibels(graph, network, vectors(graph, 6)[0]) > 26
 
 
