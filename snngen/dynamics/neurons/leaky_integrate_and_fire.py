@@ -1,0 +1,62 @@
+"""Leaky integrate-and-fire: a leaky integrator with a threshold (NIR LIF)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from snngen.dynamics.neurons import DynamicNeuron, Form
+from snngen.dynamics.parameters import check_reset, spread
+from snngen.integers import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class LeakyIntegrateAndFire(DynamicNeuron):
+    """tau_mem dv/dt = v_leak - v + r (I + bias); fires where v > v_threshold.
+
+    An event of weight w raises v by r * w / tau_mem; v starts at v_leak.
+
+    tau_mem: (n,) seconds > 0. v_threshold, v_leak, v_reset: (n,) potentials. r: (n,) resistance.
+    bias: (n,) constant current; where v_leak + r * bias is above the threshold, the neuron fires by itself.
+    reset: "value" (v = v_reset, as in NIR) or "subtract" (v -= v_threshold).
+    Source: NIR primitive LIF; `bias` is that of an Affine node before it.
+    """
+
+    tau_mem: FloatArray
+    v_threshold: FloatArray
+    r: FloatArray = field(default_factory=lambda: np.ones(1))
+    v_leak: FloatArray = field(default_factory=lambda: np.zeros(1))
+    v_reset: FloatArray = field(default_factory=lambda: np.zeros(1))
+    bias: FloatArray = field(default_factory=lambda: np.zeros(1))
+    reset: str = "value"
+
+    fires = True
+
+    def __post_init__(self) -> None:
+        spread(self, ("tau_mem", "v_threshold", "r", "v_leak", "v_reset", "bias"), positive=("tau_mem",))
+        check_reset(self)
+
+    @property
+    def size(self) -> int:
+        return int(self.tau_mem.size)
+
+    @property
+    def start(self) -> tuple[FloatArray, FloatArray]:
+        return self.v_leak, np.zeros(self.size)
+
+    @property
+    def jump(self) -> FloatArray:
+        return np.asarray(self.r / self.tau_mem)
+
+    def slope(self, v: FloatArray, i: FloatArray, current: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return (self.v_leak - v + self.r * (current + self.bias)) / self.tau_mem, np.zeros_like(i)
+
+    def evolve(self, v: FloatArray, i: FloatArray, seconds: float) -> tuple[FloatArray, FloatArray]:
+        rest = self.v_leak + self.r * self.bias
+        return rest + (v - rest) * np.exp(-seconds / self.tau_mem), i
+
+    @property
+    def form(self) -> Form | None:
+        zeros = np.zeros(self.size)
+        return Form(self.tau_mem, None, self.v_leak + self.r * self.bias, zeros, self.r, zeros)
