@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +98,7 @@ def test_provenance_says_where_a_network_comes_from(folder: Path, conversion: Co
     about = conversion.network.provenance
     assert about["snngen"] == snngen.__version__
     assert (about["source"], about["format"]) == (str(folder), "huggingface")
-    assert about["quantizer"] == {
-        "weight_bits": 8, "activation_bits": 8, "wide_bits": Settings().wide_bits,
-        "probability_bits": Settings().probability_bits,
-    }  # fmt: skip
+    assert about["quantizer"] == asdict(Settings())
     assert about["calibration"] == "sampled from the float model"
     assert about["calibration_tokens"] == conversion.calibration.size == 5 * CONTEXT
     assert set(about["ranges"]) == {"rmsnorm", "query", "key", "value", "attention", "gate"}
@@ -120,7 +117,8 @@ def test_the_source_is_known_by_its_hash(stories: Network, shared: Path) -> None
 def test_the_settings_are_written_down(folder: Path) -> None:
     given = random_tokens(2)
     network = convert(folder, calibrate=given, settings=Settings(5, 6, 9, 7)).network
-    assert list(network.provenance["quantizer"].values()) == [5, 6, 9, 7]
+    assert network.provenance["quantizer"] == asdict(Settings(5, 6, 9, 7))
+    assert list(network.provenance["quantizer"].values())[:4] == [5, 6, 9, 7]
     assert network.provenance["calibration"] == "given"
     assert network.provenance["calibration_tokens"] == given.size
 
@@ -271,7 +269,7 @@ def test_unusable_tokens_are_refused(folder: Path, tokens: np.ndarray, message: 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="no such file or folder"):
         convert(tmp_path / "absent.bin")
-    with pytest.raises(FormatError, match="an unknown format; expected one of huggingface, llama2c"):
+    with pytest.raises(FormatError, match="an unknown format; expected one of .*huggingface, llama2c"):
         convert(write(tmp_path / "notes.txt", b"hello"))
     with pytest.raises(FormatError, match="an unknown format"):
         convert(tmp_path)
