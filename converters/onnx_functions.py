@@ -14,6 +14,7 @@ from snngen.neurons.softmax import POWER_BITS, SHIFT
 from snngen.powers import TABLE_BITS, power_table
 
 DOMAIN, OPSET = "snngen", 23
+POINTWISE = "CodedPointwise"
 ATTENTION, GATE, RMS_NORM, ROTARY = "CodedAttention", "CodedGate", "CodedRMSNorm", "CodedRotary"
 DOUBLE, LAST = 11, -1  # ONNX's number of float64; the last axis
 
@@ -126,6 +127,20 @@ def gate() -> Any:
     return f.function(GATE, names, result, ["activation"])
 
 
+def pointwise() -> Any:
+    """The codes of `snngen.neurons.pointwise`, before they are clipped.
+
+    inputs: X (batch, tokens, channels) floats; table (entries,), first () and theta (channels,) of the neuron and
+    worth () of a unit of x, float64; unit (channels,) what a code is worth, float32. attributes: activation, the name
+    of the table's function, for readers.
+    """
+    f = _Body()
+    x = f("Round", f("Div", f("Cast", "X", to=DOUBLE), "worth"))
+    values = f("Gather", "table", f("Cast", f("Sub", x, "first"), to=7))
+    names = ["X", "table", "first", "theta", "worth", "unit"]
+    return f.function(POINTWISE, names, _threshold(f, values), ["activation"])
+
+
 def rotary() -> Any:
     """The codes of `snngen.synapses.rotary` and a threshold: halves of every head turned, before they are clipped.
 
@@ -172,7 +187,7 @@ def _doubles(values: list[float]) -> Any:
     return helper.make_tensor("", DOUBLE, [len(values)], values)
 
 
-FUNCTIONS = {ATTENTION: attention, GATE: gate, RMS_NORM: rms_norm, ROTARY: rotary}
+FUNCTIONS = {ATTENTION: attention, GATE: gate, POINTWISE: pointwise, RMS_NORM: rms_norm, ROTARY: rotary}
 
 
 @lru_cache(maxsize=len(FUNCTIONS))

@@ -124,13 +124,14 @@ def _shifted(t: Translation, step: Step, signal: Signal, constant: Floats) -> Si
     """A constant added: the bias of what made the value, where that has none, else a node of its own."""
     channels = t.channelwise(step, constant, signal)
     node = t.owner(signal)
-    if node is not None and isinstance(node.operation, Linear | Convolution) and node.operation.bias is None:
+    if node is not None and isinstance(node.operation, Linear | Convolution):
+        before = np.float32(0) if node.operation.bias is None else node.operation.bias
         if isinstance(node.operation, Linear):
-            t.swap(node, replace(node.operation, bias=channels))
+            t.swap(node, replace(node.operation, bias=before + channels))
             return signal
         places = channels.reshape(node.operation.outputs, -1)
         if (places == places[:, :1]).all():
-            t.swap(node, replace(node.operation, bias=np.ascontiguousarray(places[:, 0])))
+            t.swap(node, replace(node.operation, bias=before + np.ascontiguousarray(places[:, 0])))
             return signal
     return t.make(step, Scale((np.ones_like(channels),), channels), signal)
 
@@ -532,8 +533,11 @@ def _quantize(t: Translation, step: Step) -> Value:
     if isinstance(node.operation, Add):  # a sum of codes that is itself one: no residual stream
         t.spend(signal.width * len(node.inputs))
         t.swap(node, Scale(tuple(np.ones(signal.width, np.float32) for _ in node.inputs)))
-    if codes.low == 0 and isinstance(node.operation, Linear | Convolution):  # what the quantizer has made of a ReLU
-        name = t.add(step, Pointwise("relu"), node.name, part="_relu")
+        node = t.nodes[node.name]
+    if codes.low == 0 and isinstance(node.operation, Linear | Convolution | Scale):  # what is left of a ReLU
+        if isinstance(t.nodes[node.name].operation, Scale):  # which no threshold takes in: codes on both sides before
+            t.swap(t.nodes[node.name], codes=replace(codes, low=-codes.high))
+        name = t.add(step, Pointwise("relu"), node.name, name=t.name(f"{node.name}_relu"))
         t.swap(t.nodes[name], codes=codes)
         return replace(signal, names=(name,))
     t.swap(t.nodes[node.name], codes=codes)

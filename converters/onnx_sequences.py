@@ -12,6 +12,7 @@ import numpy.typing as npt
 from snngen.converters import dequantize, onnx_functions, recurrent
 from snngen.converters.onnx_constants import BATCH, SYMBOLS, TOKEN, Constant
 from snngen.converters.onnx_model import Array, Step
+from snngen.converters.onnx_operators import taken
 from snngen.converters.onnx_translation import Positions, Refusal, Signal, Translation, Value, operator
 from snngen.converters.operations import (
     ACTIVATIONS,
@@ -19,6 +20,7 @@ from snngen.converters.operations import (
     Embedding,
     Floats,
     Gate,
+    Pointwise,
     Position,
     RMSNorm,
     Rotary,
@@ -47,7 +49,8 @@ def _gather(t: Translation, step: Step) -> Value:
     if t.vocabulary not in (0, len(table)):
         raise Refusal(f"{len(table)} rows after an embedding of {t.vocabulary}; needed: as many")
     t.vocabulary = len(table)
-    return Signal((t.add(step, Embedding(table), "tokens"),), (*signal.axes, table.shape[1]))
+    _, integers = taken(t, step, 0, outputs=1, transpose=True)
+    return Signal((t.add(step, Embedding(table, integers), "tokens"),), (*signal.axes, table.shape[1]))
 
 
 @operator("Range")
@@ -130,6 +133,28 @@ def _coded_gate(t: Translation, step: Step) -> Value:
     if not unit > 0 or np.abs(values / unit - table).max() > 1:
         raise Refusal(f"a table that is not of {activation}; needed: the one that snngen writes")
     return t.make(step, Gate(activation), first, second)
+
+
+@operator(onnx_functions.POINTWISE, domain=onnx_functions.DOMAIN)
+def _coded_pointwise(t: Translation, step: Step) -> Value:
+    _ours(t, step)
+    signal, activation = t.signal(step), str(step.attributes["activation"])
+    table, worth = t.constant(step, 1), float(t.doubles(step, 4))
+    if table is None or table.ndim != 1 or table.dtype != np.float64 or not 2 <= table.size <= 2**20:
+        raise ValueError("no table of the activation")
+    points = float(t.doubles(step, 2)) + np.arange(table.size)
+    theta = t.constant(step, 3)
+    unit = t.channelwise(step, t.required(step, 5), signal)
+    if theta is None or theta.dtype != np.float64 or theta.shape != (signal.width,) or not (theta >= 1).all():
+        raise ValueError("no thresholds")
+    if activation not in ACTIVATIONS:
+        raise Refusal(f"the function {activation!r:.40}; needed: one of {', '.join(ACTIVATIONS)}")
+    codes = np.floor((table + theta[0] // 2) / theta[0])
+    apart = np.abs(codes - np.asarray(ACTIVATIONS[activation](points * worth), np.float64) / unit[0])
+    inside = np.abs(codes) < np.abs(codes).max()  # a table may be clipped at its ends
+    if not (apart[inside] <= 1.5).all():
+        raise Refusal(f"a table that is not of {activation}; needed: the one that snngen writes")
+    return t.make(step, Pointwise(activation), signal)
 
 
 @operator(onnx_functions.ROTARY, domain=onnx_functions.DOMAIN)

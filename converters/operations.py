@@ -33,7 +33,7 @@ def sigmoid(x: Floats) -> Floats:
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x, -80, 80))), dtype=x.dtype)
 
 
-@vectorize(cache=True)
+@vectorize(cache=True)  # type: ignore[untyped-decorator, no-untyped-call]
 def _erf(x: float) -> float:
     return math.erf(x)
 
@@ -85,9 +85,13 @@ class Operation(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Embedding(Operation):
-    """Row `token` of `weight` (vocabulary, channels)."""
+    """Row `token` of `weight` (vocabulary, channels).
+
+    integers: the weights as the source has them, where it was quantized already, one row per channel.
+    """
 
     weight: Floats
+    integers: Integers | None = None
 
     def width(self, inputs: list[int]) -> int:
         return int(self.weight.shape[1])

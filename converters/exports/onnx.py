@@ -72,6 +72,8 @@ def write(network: Network, path: Path, exact: bool = True) -> list[str]:
     """
     writing = Writing(network, exact)
     model = writing.model()
+    if not exact:
+        writing.notes.append("norms, functions and attention are computed in floats: a code may differ by a rounding")
     with written_aside(path) as aside:
         aside.write_bytes(model.SerializeToString())
     return writing.notes
@@ -361,7 +363,12 @@ def _(neuron: Threshold, population: Population, writing: Writing) -> None:
     unit = writing.fixed(population)
     unit = writing.wanted(population) / neuron.theta if unit is None else unit
     ties = np.where(neuron.theta % 2 == 0, TIE, 0.0) if writing.exact else 0.0
-    value = writing.drive(population, unit, (neuron.bias + ties) * unit)
+    if not np.any(ties) or neuron.range not in [(low, high) for _, low, high in TYPES]:
+        value = writing.drive(population, unit, (neuron.bias + ties) * unit)
+    else:  # no limits follow, so onnxruntime would round the bias to whole units of drive: it knows Add, not Sub
+        value = writing.drive(population, unit, neuron.bias * unit)
+        name = population.name
+        value = writing.node("Sub", [value, writing.floats(-ties * unit, f"{name}_ties")], name)
     writing.code(population, value, neuron.theta * unit)
 
 
@@ -435,14 +442,19 @@ def _(neuron: Pointwise, population: Population, writing: Writing) -> None:
     source = writing.direct(population)
     worth, scale = writing.uniform(source), writing.wanted(population)
     codes = np.arange(neuron.first, neuron.first + neuron.table.size)
-    low, high = writing.network[source].neuron.range
-    codes = codes[(codes >= low) & (codes <= high)]
     right = neuron.reference(np.broadcast_to(codes[:, None], (len(codes), neuron.size)))
     for name, function in ACTIVATIONS.items():
-        floats = function((codes * worth).astype(np.float32)).astype(np.float64)[:, None] / scale
-        if np.array_equal(np.clip(np.rint(floats), neuron.low, neuron.high), right):
-            writing.code(population, apply(name, writing.values[source], population.name, writing), scale)
-            return
+        floats = np.asarray(function(codes * worth), np.float64)[:, None] / scale
+        if np.abs(np.clip(np.rint(floats), neuron.low, neuron.high) - right).max() > 1:
+            continue
+        if writing.exact:
+            given = {"table": neuron.table, "first": neuron.first, "theta": neuron.theta, "worth": np.float32(worth)}
+            inputs = [writing.values[source], *writing.doubles(population, **given), writing.unit(population, scale)]
+            value = writing.call(onnx_functions.POINTWISE, inputs, population.name, activation=name)
+        else:
+            value = apply(name, writing.values[source], population.name, writing)
+        writing.code(population, value, scale)
+        return
     raise refusal("a table of no known function")
 
 
