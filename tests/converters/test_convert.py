@@ -269,7 +269,7 @@ def test_unusable_tokens_are_refused(folder: Path, tokens: np.ndarray, message: 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="no such file or folder"):
         convert(tmp_path / "absent.bin")
-    with pytest.raises(FormatError, match="an unknown format; expected one of .*huggingface, llama2c"):
+    with pytest.raises(FormatError, match=r"an unknown format; expected one of .*huggingface, llama2c"):
         convert(write(tmp_path / "notes.txt", b"hello"))
     with pytest.raises(FormatError, match="an unknown format"):
         convert(tmp_path)
