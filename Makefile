@@ -12,7 +12,7 @@ EXTRAS ?= $(shell $(PYTHON) -c 'import sys; print("test,parity" if sys.version_i
 
 # Libraries that tests compare with and nothing depends on. Without their dependencies: norse asks for a torchvision that
 # it does not use and that does not load beside the CPU build of torch.
-PEERS := snntorch norse nirtorch sanafe
+PEERS := snntorch norse nirtorch sanafe torchao brevitas dependencies
 
 # Lava runs on Python 3.10 only: where there is one, its tests get an environment of their own; elsewhere they are skipped.
 PYTHON310 ?= $(firstword $(wildcard $(shell pyenv root 2>/dev/null)/versions/3.10.*/bin/python3.10) $(shell command -v python3.10))

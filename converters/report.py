@@ -14,6 +14,7 @@ import numpy as np
 from snngen.aside import write_text
 from snngen.converters.convert import Conversion
 from snngen.converters.graph import Node
+from snngen.converters.operations import Convolution, Embedding, Linear, Position
 from snngen.network import Projection
 
 
@@ -79,7 +80,7 @@ def _kept(node: Node) -> str:
     parts = []
     if getattr(node.operation, "integers", None) is not None:
         parts.append(f"weights of {node.operation.integers.bits} bits taken over")  # type: ignore[attr-defined]
-    elif any(isinstance(value, np.ndarray) for value in vars(node.operation).values()):
+    elif isinstance(node.operation, Linear | Convolution | Embedding | Position):
         parts.append("weights rounded here")
     parts.append("codes taken over" if node.codes is not None else "codes chosen by calibration")
     return ", ".join(parts)

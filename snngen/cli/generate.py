@@ -13,6 +13,7 @@ from rich.console import Console
 import snngen
 from snngen import codes
 from snngen.certificate import Certificate
+from snngen.cli.draw import draw
 from snngen.cli.terminal import (
     Json,
     ModelAndPrompt,
@@ -41,6 +42,10 @@ CODE_NAMES = "graded, delta, bitwise, ttfs, unary, or rate:TICKS (lossy)"
 @app.command()
 def generate(
     arguments: ModelAndPrompt,
+    out: Annotated[
+        Path | None, typer.Option(help="draw pictures into this file (.png): MODEL without a prompt")
+    ] = None,
+    count: Annotated[int, typer.Option(help="--out: how many pictures", min=1, max=4096)] = 16,
     tokens: Annotated[int, typer.Option(help="how many to generate, at most", min=1)] = 200,
     temperature: Annotated[float, typer.Option(help="0 takes the most likely token")] = 0.8,
     top_k: Annotated[int, typer.Option(help="only the k most likely tokens, 0 for all")] = 0,
@@ -62,16 +67,24 @@ def generate(
     json_path: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Generate text, and say what it cost."""
+    """Generate text, or pictures with --out, and say what it cost."""
     from snngen.generation import generate as run
     from snngen.hardware import chips
     from snngen.hardware.price import price
 
-    model, prompt = model_and_prompt("generate", arguments)
     priced = [chips.by_name(name) for name in chip.split(",") if name]
+    require_all_writable(json_path, trace, out)
+    if out is not None:
+        if len(arguments) != 1:
+            raise PromptError("generate --out", f"{len(arguments)} arguments", "MODEL alone: a picture has no prompt")
+        network = snngen.load(arguments[0])
+        with ExitStack() as stack:
+            runner = _engine(stack, network, code, engine, schedule, max_ticks, stop_when_safe, trace)
+            sent = None if runner.spikes else code
+            draw(network, runner, out, count, seed, sent, priced, certificate, json_path, quiet)
+        return
+    model, prompt = model_and_prompt("generate", arguments)
     network = snngen.load(model)
-    for path in (json_path, trace):
-        require_all_writable(path)
     if stop_when_safe and temperature > 0:
         raise PromptError(
             "--stop-when-safe", f"temperature {temperature}", "--temperature 0: only a leader can be safe"
