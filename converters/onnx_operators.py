@@ -177,7 +177,7 @@ def _div(t: Translation, step: Step) -> Value:
     divisor = t.required(step, 1)
     if not divisor.all():
         raise Refusal("a divisor of 0; needed: others")
-    return _scaled(t, step, t.signal(step, 0), 1 / divisor)
+    return _scaled(t, step, t.signal(step, 0), np.asarray(1 / divisor, np.float32))
 
 
 @operator("Neg")

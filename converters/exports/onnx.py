@@ -20,6 +20,7 @@ import numpy.typing as npt
 from snngen import neurons, synapses
 from snngen.aside import written_aside
 from snngen.converters import onnx_functions
+from snngen.converters.onnx_model import LARGEST_FILE
 from snngen.converters.operations import ACTIVATIONS
 from snngen.errors import UnsupportedError
 from snngen.network import Network, Population, Projection
@@ -38,8 +39,10 @@ from snngen.synapses.dense import Dense
 from snngen.synapses.diagonal import Diagonal
 from snngen.synapses.key_memory import KeyMemory
 from snngen.synapses.one_to_one import OneToOne
+from snngen.synapses.packed import Packed
 from snngen.synapses.position import Position
 from snngen.synapses.rotary import UNIT, Rotary
+from snngen.synapses.sparse import Sparse
 from snngen.synapses.value_memory import ValueMemory
 
 Doubles = npt.NDArray[np.float64]
@@ -74,6 +77,8 @@ def write(network: Network, path: Path, exact: bool = True) -> list[str]:
     model = writing.model()
     if not exact:
         writing.notes.append("norms, functions and attention are computed in floats: a code may differ by a rounding")
+    if model.ByteSize() > LARGEST_FILE:
+        raise UnsupportedError("export to ONNX", f"{model.ByteSize()} bytes", f"at most {LARGEST_FILE} in one file")
     with written_aside(path) as aside:
         aside.write_bytes(model.SerializeToString())
     return writing.notes
@@ -214,7 +219,7 @@ class Writing:
         """A value under another shape."""
         return self.node("Reshape", [value, self.constant(np.array(shape, np.int64), "shape")], value)
 
-    def weight(self, matrix: npt.NDArray[np.int8], scale: Doubles, axis: int, name: str) -> str:
+    def weight(self, matrix: npt.NDArray[Any], scale: Doubles, axis: int, name: str) -> str:
         """Constant int8 weights with their scales, dequantized."""
         names = [self.constant(matrix, f"{name}_weight"), self.constant(scale.astype(np.float32), f"{name}_scale")]
         zero = self.constant(np.zeros(scale.shape, np.int8), f"{name}_zero")
@@ -252,7 +257,8 @@ class Writing:
         equal = bool((worth == worth[0]).all())
         given = worth[0].reshape(()) if equal else worth
         names = [self.constant(given, f"{name}_scale"), self.constant(np.zeros(given.shape, kind), f"{name}_zero")]
-        return self.node(operator, [value, *names], name, **({} if equal else {"axis": -1}))
+        attributes: dict[str, Any] = {} if equal else {"axis": -1}
+        return self.node(operator, [value, *names], name, **attributes)
 
     def wanted(self, population: Population, scale: Doubles | None = None) -> Doubles:
         """(size,) what a unit of code is to be worth; scale: what it is where nothing speaks for another.
@@ -290,10 +296,11 @@ class Writing:
     def drive(self, population: Population, unit: Doubles, bias: Doubles | None = None, operand: str = "drive") -> str:
         """The value of an operand, unit: (size,) what a unit of drive is worth; bias: (size,) floats to be added."""
         into = [p for p in self.network.into(population.name) if p.operand == operand]
-        total = self.sum([deliver(p.synapse, p, unit, self) for p in into], population.name)
-        if bias is None or not bias.any():
-            return total
-        return self.node("Add", [total, self.floats(bias, f"{population.name}_bias")], population.name)
+        terms = [deliver(p.synapse, p, unit, self) for p in into]
+        if bias is not None and bias.any():  # on a map, where there is one, so that it is the map's own
+            at = next((index for index, p in enumerate(into) if not isinstance(p.synapse, OneToOne)), 0)
+            terms[at] = self.node("Add", [terms[at], self.floats(bias, f"{population.name}_bias")], population.name)
+        return self.sum(terms, population.name)
 
     def direct(self, population: Population, operand: str = "drive") -> str:
         """The population that alone drives an operand, neuron to neuron."""
@@ -484,7 +491,7 @@ def apply(function: str, value: str, name: str, writing: Writing) -> str:
     raise refusal(f"the function {function}")
 
 
-def function_of(table: npt.NDArray[np.int32], first: int, worth: float) -> tuple[str, float]:
+def function_of(table: npt.NDArray[np.integer[Any]], first: int, worth: float) -> tuple[str, float]:
     """The activation whose values a table holds, and what a unit of the table is worth.
 
     raises: UnsupportedError where no activation gives this very table.
@@ -536,7 +543,25 @@ def deliver(synapse: synapses.Synapse, projection: Projection, unit: Doubles, wr
 
 
 @deliver.register
+def _(synapse: Packed, projection: Projection, unit: Doubles, writing: Writing) -> str:
+    note = f"weights of {synapse.bits} bits take 8 there"
+    writing.notes += [] if note in writing.notes else [note]
+    return _weighed(synapse, projection, unit, writing)
+
+
+@deliver.register
+def _(synapse: Sparse, projection: Projection, unit: Doubles, writing: Writing) -> str:
+    note = "synapses that were pruned are zeros there"
+    writing.notes += [] if note in writing.notes else [note]
+    return _weighed(synapse, projection, unit, writing)
+
+
+@deliver.register
 def _(synapse: Dense, projection: Projection, unit: Doubles, writing: Writing) -> str:
+    return _weighed(synapse, projection, unit, writing)
+
+
+def _weighed(synapse: Dense | Packed | Sparse, projection: Projection, unit: Doubles, writing: Writing) -> str:
     scale = synapse.gain * unit / writing.uniform(projection.source)
     weight = writing.weight(synapse.matrix, scale, 1, projection.target)
     if projection.source == writing.network.sources[0].name and writing.tokens:
@@ -575,7 +600,7 @@ def _(synapse: Rotary, projection: Projection, unit: Doubles, writing: Writing) 
 def _(synapse: ValueMemory, projection: Projection, unit: Doubles, writing: Writing) -> str:
     scores = _scores(projection, writing)
     values = [writing.values[str(name)] for name in (scores.source, scores.writer, projection.writer)]
-    given = {"q_num_heads": synapse.heads, "kv_num_heads": synapse.groups, "is_causal": 1}
+    given: dict[str, Any] = {"q_num_heads": synapse.heads, "kv_num_heads": synapse.groups, "is_causal": 1}
     return writing.node("Attention", values, projection.target, **given)
 
 

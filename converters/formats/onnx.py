@@ -38,8 +38,7 @@ def read(path: Path, tokenizer: Path | None = None) -> Checkpoint:
         graph.begin = numbers[0] if numbers else None
         graph.end = _tokens(model, "end", graph.vocabulary)
         if tokenizer is not None:
-            opening = () if graph.begin is None else (graph.begin,)
-            graph.tokenizer, opening = read_tokenizer(tokenizer, graph.vocabulary, opening, graph.notes)
+            graph.tokenizer, opening = read_tokenizer(tokenizer, graph.vocabulary, numbers, graph.notes)
             graph.begin = opening[0] if opening else None
     graph.provenance = {"source": str(path), "format": "onnx", "source_sha256": digest}
     return Checkpoint(str(path), "onnx", digest, {}, {}, graph.tokenizer, graph.begin, graph.end, graph.notes, graph)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from graphs import random_llama, random_tokens
 
 from snngen import generate, reference
 from snngen.converters import families, formats
@@ -17,6 +18,7 @@ from snngen.converters.exports import write
 from snngen.converters.graph import Graph
 from snngen.converters.operations import Add, Convolution, GroupNorm, Linear, Pointwise
 from snngen.converters.quantize import quantize
+from snngen.converters.settings import Settings
 from snngen.errors import UnsupportedError
 from snngen.network import Network
 
@@ -141,6 +143,18 @@ def test_plain_operators_say_nearly_the_same(shakespeare: Network, tmp_path: Pat
     np.testing.assert_allclose(
         np.corrcoef(graph.run(tokens[None])[0].reshape(-1), right.reshape(-1))[0, 1], 1, atol=0.01
     )
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_weights_of_few_bits_and_biases_in_onnxruntime(bits: int, tmp_path: Path) -> None:
+    network = quantize(random_llama(), random_tokens(3), Settings(weight_bits=bits, activation_bits=6))
+    path = tmp_path / "model.onnx"
+    assert write(network, path, "onnx") == (["weights of 4 bits take 8 there"] if bits == 4 else [])
+    tokens = random_tokens(1, seed=5)[0]
+    codes = reference.run(network, tokens)
+    assert check_codes(network, path, tokens[None], codes) > 24 * 400
+    again = quantize(families.build(formats.read(path)), random_tokens(1), Settings(activation_bits=6))
+    assert np.array_equal(reference.run(again, tokens)[again.output].argmax(-1), codes[network.output].argmax(-1))
 
 
 def vectors(kind: str) -> Graph:
