@@ -14,11 +14,14 @@ import numpy.typing as npt
 
 from snngen.converters.builder import Builder, lower
 from snngen.converters.calibrate import calibrate
+from snngen.converters.compensation import choose_blends, corrections
 from snngen.converters.graph import Graph
 from snngen.converters.lowering import lowerings
 from snngen.converters.settings import Settings
 from snngen.errors import PromptError, UnsupportedError
 from snngen.network import Network
+
+RANGE_SEQUENCES = 8  # enough to choose ranges on; compensation needs more
 
 
 def quantize(
@@ -44,7 +47,16 @@ def quantize(
     ]
     if unknown:
         raise UnsupportedError("graph", ", ".join(unknown), "operations that a file of converters/lowering carries")
-    builder = Builder(graph, calibrate(graph, tokens, settings, progress), settings)
+    unheard = sorted(settings.bits.keys() - {node.name for node in graph.nodes})
+    if unheard:
+        raise UnsupportedError("Settings.bits", ", ".join(unheard), "names of nodes of the graph")
+    compensates = settings.rounding == "compensated"
+    ranges = calibrate(graph, tokens[:RANGE_SEQUENCES] if compensates else tokens, settings, progress)
+    if compensates:
+        choose_blends(graph, ranges, tokens[:RANGE_SEQUENCES], settings)
+    builder = Builder(graph, ranges, settings)
+    if compensates:
+        builder.corrections = corrections(graph, ranges, tokens, settings)
     for node in graph.nodes:
         lower(node.operation, node, builder)
     return builder.network(tokens)

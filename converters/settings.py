@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from snngen.errors import UnsupportedError
 
+ROUNDINGS = ("nearest", "compensated")
 STATE_HIGH = 2**15 - 1  # of values that are kept from token to token and pass no weight
 
 
@@ -16,18 +18,36 @@ class Settings:
     weight_bits: of constant weights, 2..8. activation_bits: of codes that pass weights, 2..8.
     wide_bits: of codes that pass no weight (queries and keys before they turn, gates before their product).
     probability_bits: of attention probabilities, unsigned.
+    rounding: of weights: ``nearest``, or ``compensated`` by later weights and maps (`compensation.py`).
+    bits: weight bits of single nodes, by name, where they are not `weight_bits`.
+    sparse_below: share of weights that are not zero below which a map is stored by its synapses (`Sparse`); None
+        where that takes fewer bytes.
     """
 
     weight_bits: int = 8
     activation_bits: int = 8
     wide_bits: int = 12
     probability_bits: int = 8
+    rounding: str = "nearest"
+    bits: Mapping[str, int] = field(default_factory=dict)
+    sparse_below: float | None = None
 
     def __post_init__(self) -> None:
         limits = {"weight_bits": (2, 8), "activation_bits": (2, 8), "wide_bits": (2, 12), "probability_bits": (2, 12)}
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
                 raise UnsupportedError(f"Settings.{name}", str(getattr(self, name)), f"{low}..{high}")
+        if self.rounding not in ROUNDINGS:
+            raise UnsupportedError("Settings.rounding", repr(self.rounding), " or ".join(ROUNDINGS))
+        wrong = {name: bits for name, bits in self.bits.items() if not 2 <= bits <= 8}
+        if wrong:
+            raise UnsupportedError("Settings.bits", str(wrong), "2..8 for each node")
+        if self.sparse_below is not None and not 0 <= self.sparse_below <= 1.01:
+            raise UnsupportedError("Settings.sparse_below", str(self.sparse_below), "0..1")
+
+    def bits_of(self, name: str) -> int:
+        """Bits of the weights of a node."""
+        return self.bits.get(name, self.weight_bits)
 
     @property
     def weight_high(self) -> int:

@@ -10,13 +10,13 @@ import numpy.typing as npt
 from snngen.converters.builder import BIAS_LIMIT, Builder, Doubles, Signal, bias, lower, lower_codes, lower_drive
 from snngen.converters.coding import folded, role, sums, tabled
 from snngen.converters.graph import Node
-from snngen.converters.operations import Floats, Integers, Linear
+from snngen.converters.lowering.weights import Matrix, columns, few_bits, split, stored
+from snngen.converters.operations import Embedding, Integers, Linear
+from snngen.converters.rounding import nearest
 from snngen.errors import UnsupportedError
 from snngen.integers import INT32_MAX
 from snngen.neurons.accumulator import Accumulator
 from snngen.neurons.threshold import Threshold
-from snngen.synapses.dense import Dense
-
 
 MOST_UNITS = 2**12
 ROUNDING = 2.0**-22  # relative, of a ratio of three float32 numbers
@@ -35,22 +35,8 @@ def _(operation: Linear, node: Node, builder: Builder) -> None:
 
 @lower_drive.register
 def _(operation: Linear, node: Node, target: Node, builder: Builder) -> Doubles:
-    for signal, weight in split(builder, node, operation.weight):
-        builder.project(signal.population, target.name, onto_grid(builder, node, signal, weight, builder.grid))
+    project_onto_grid(builder, node, target.name, builder.grid)
     return np.zeros(len(operation.weight)) if operation.bias is None else operation.bias / builder.grid
-
-
-def split(builder: Builder, node: Node, weight: Floats) -> list[tuple[Signal, Doubles]]:
-    """The codes of each input of a linear map, with its columns, times what one unit of each code is worth."""
-    parts, first = [], 0
-    for name in node.inputs:
-        signal = builder.codes(name)
-        width = len(signal.scale)
-        parts.append((signal, weight[:, first : first + width].astype(np.float64) * signal.scale))
-        first += width
-    if first != weight.shape[1]:
-        raise UnsupportedError(f"node {node.name}", f"{first} inputs", f"{weight.shape[1]}, as its weights have")
-    return parts
 
 
 def _potentials(operation: Linear, node: Node, builder: Builder) -> None:
@@ -60,29 +46,27 @@ def _potentials(operation: Linear, node: Node, builder: Builder) -> None:
     grid = float(np.median(peaks[peaks > 0])) / (127 * 64) if peaks.any() else 1.0
     if operation.integers is not None and len(parts) == 1:
         found = common_unit(operation.integers.scale * _unit(node, parts[0][0]))
-        whole = operation.bias is None or (found and np.abs(operation.bias / found % 1 - 0.5).min() > 0.49)
+        steps = np.zeros(1) if operation.bias is None or found is None else operation.bias / found
+        whole = (np.abs(steps - np.rint(steps)) <= 0.01 + ROUNDING * np.abs(steps)).all()
         grid = found if found is not None and whole else grid
     offset = np.zeros(len(peaks)) if operation.bias is None else operation.bias / grid
     builder.populate(node, Accumulator(bias(offset)), np.full(1, grid))
-    for signal, weight in parts:
-        builder.project(signal.population, node.name, onto_grid(builder, node, signal, weight, grid))
+    project_onto_grid(builder, node, node.name, grid)
 
 
-def onto_grid(builder: Builder, node: Node, signal: Signal | None, weight: Doubles, grid: float) -> Dense:
+def onto_grid(builder: Builder, node: Node, signal: Signal | None, weight: Doubles, grid: float) -> Matrix:
     """Weights whose drive counts in whole units of a grid: matrix * gain * grid is what they are worth.
 
     weight: (outputs, inputs), times the worth of one unit of each input. signal: that input. Weights that came
     quantized keep their integers; their scale is rounded to the grid.
     """
-    high = builder.settings.weight_high
     integers = getattr(node.operation, "integers", None)
     if integers is not None and signal is not None and len(node.inputs) == 1:
         gain = np.clip(np.rint(integers.scale * _unit(node, signal) / grid), 1, INT32_MAX)
-        return Dense(np.ascontiguousarray(integers.matrix.T), gain.astype(np.int32))
+        return stored(builder, node, integers.matrix, gain)
+    rounded = nearest(np.asarray(weight, dtype=np.float64), builder.settings.bits_of(node.name), grid)
     # a gain that is held to int32 makes a drive beyond it, which the network refuses
-    gain = np.clip(np.ceil(np.abs(weight).max(axis=1) / (high * grid) * (1 - ROUNDING)), 1, INT32_MAX)
-    matrix = np.clip(np.rint(weight / (gain * grid)[:, None]), -high, high)
-    return Dense(np.ascontiguousarray(matrix.T.astype(np.int8)), gain.astype(np.int32))
+    return stored(builder, node, rounded.matrix, np.minimum(np.rint(rounded.unit / grid), INT32_MAX))
 
 
 def common_unit(values: Doubles) -> float | None:
@@ -93,6 +77,34 @@ def common_unit(values: Doubles) -> float | None:
     counts = values[None] / shortest * np.arange(1, MOST_UNITS + 1)[:, None]
     fits = (np.abs(counts - np.rint(counts)) <= ROUNDING * counts).all(axis=1)
     return shortest / (int(fits.argmax()) + 1) if fits.any() else None
+
+
+def project_onto_grid(builder: Builder, node: Node, target: str, grid: float) -> None:
+    """Let a linear map, or an embedding, drive a population that counts in units of a grid."""
+    if node.name in builder.corrections:
+        for signal, rounded in columns(builder, node, grid):
+            synapse = stored(builder, node, rounded.matrix, np.minimum(np.rint(rounded.unit / grid), INT32_MAX))
+            builder.project(signal.population, target, synapse)
+    elif isinstance(node.operation, Embedding) and _carries(node.operation, grid):
+        integers = node.operation.integers
+        if integers is not None:
+            source = builder.signals[node.inputs[0]].population
+            builder.project(source, target, stored(builder, node, integers.matrix, np.rint(integers.scale / grid)))
+    elif isinstance(node.operation, Embedding):
+        table = node.operation.weight.T.astype(np.float64)
+        source = builder.signals[node.inputs[0]].population
+        builder.project(source, target, onto_grid(builder, node, None, table, grid))
+    elif isinstance(node.operation, Linear):
+        for signal, weight in split(builder, node, node.operation.weight):
+            builder.project(signal.population, target, onto_grid(builder, node, signal, weight, grid))
+
+
+def _carries(operation: Embedding, grid: float) -> bool:
+    """True where the scales of a table that came quantized are whole multiples of a grid."""
+    if operation.integers is None:
+        return False
+    gain = operation.integers.scale / grid
+    return bool((gain > 0.5).all() and np.abs(gain / np.rint(gain) - 1).max() < 1e-3)
 
 
 def _unit(node: Node, signal: Signal) -> float:
@@ -120,8 +132,11 @@ def _(operation: Linear, node: Node, target: Node, builder: Builder) -> None:
     if operation.integers is not None and len(node.inputs) == 1:
         _exact(operation, operation.integers, node, target, builder)
         return
+    if few_bits(builder, node):
+        _few(operation, node, target, builder)
+        return
     parts = split(builder, node, operation.weight)
-    fine = builder.settings.weight_high
+    fine = 2 ** (builder.settings.bits_of(node.name) - 1) - 1
     peak = np.maximum(np.abs(np.concatenate([weight for _, weight in parts], axis=1)).max(axis=1), 1e-30)
     if target.codes is None:
         finest = peak / fine  # a unit of drive: were a code finer, weights would be clipped
@@ -134,8 +149,20 @@ def _(operation: Linear, node: Node, target: Node, builder: Builder) -> None:
     builder.populate(target, Threshold(theta.astype(np.int32), bias(offset), low, high), scale)
     for signal, weight in parts:
         matrix = np.clip(np.rint(weight / unit[:, None]), -fine, fine)
-        dense = Dense(np.ascontiguousarray(matrix.T.astype(np.int8)), np.ones(len(theta), np.int32))
-        builder.project(signal.population, target.name, dense)
+        synapse = stored(builder, node, matrix.astype(np.int8), np.ones(len(theta), np.int32))
+        builder.project(signal.population, target.name, synapse)
+
+
+def _few(operation: Linear, node: Node, target: Node, builder: Builder) -> None:
+    """Weights whose unit is a free choice: gain / theta is the best fraction for it."""
+    parts, scale, (low, high) = columns(builder, node), builder.scale(target), builder.limits(target)
+    unit = parts[0][1].unit
+    peaks = sum(np.abs(part.matrix.astype(np.int64)).sum(axis=1) * signal.high for signal, part in parts)
+    offset = np.zeros(len(unit)) if operation.bias is None else operation.bias / unit
+    gain, theta = fractions(scale / unit, peaks + np.abs(offset))
+    builder.populate(target, Threshold(theta, bias(offset * gain), low, high), scale)
+    for signal, part in parts:
+        builder.project(signal.population, target.name, stored(builder, node, part.matrix, gain))
 
 
 def _exact(operation: Linear, integers: Integers, node: Node, target: Node, builder: Builder) -> None:
@@ -150,7 +177,7 @@ def _exact(operation: Linear, integers: Integers, node: Node, target: Node, buil
     offset = np.zeros(len(unit)) if operation.bias is None else operation.bias / unit
     gain, theta = fractions(scale / unit, peaks + np.abs(offset))
     builder.populate(target, Threshold(theta, bias(offset * gain), *builder.limits(target)), scale)
-    builder.project(signal.population, target.name, Dense(np.ascontiguousarray(integers.matrix.T), gain))
+    builder.project(signal.population, target.name, stored(builder, node, integers.matrix, gain))
 
 
 def fractions(ratio: Doubles, largest: Doubles) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
@@ -161,5 +188,5 @@ def fractions(ratio: Doubles, largest: Doubles) -> tuple[npt.NDArray[np.int32], 
         whole = Fraction(max(1, round(value)))  # three scales in float32 do not tell such a ratio from a whole number
         best = whole if abs(whole - value) <= ROUNDING * value else Fraction(value).limit_denominator(max(1, limit))
         gains.append(best.denominator)
-        thetas.append(max(1, best.numerator))
+        thetas.append(min(max(1, best.numerator), INT32_MAX))
     return np.array(gains, dtype=np.int32), np.array(thetas, dtype=np.int32)

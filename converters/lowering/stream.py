@@ -6,7 +6,7 @@ import numpy as np
 
 from snngen.converters.builder import Builder, Doubles, bias, lower, lower_drive
 from snngen.converters.graph import Node
-from snngen.converters.lowering.linear import onto_grid
+from snngen.converters.lowering.linear import onto_grid, project_onto_grid
 from snngen.converters.operations import Add, Embedding, Position
 from snngen.neurons.accumulator import Accumulator
 from snngen.synapses.diagonal import Diagonal
@@ -18,8 +18,7 @@ from snngen.synapses.position import Position as PositionSynapse
 def _(operation: Embedding, node: Node, builder: Builder) -> None:
     size = operation.weight.shape[1]
     builder.populate(node, Accumulator(np.zeros(size, np.int32)), np.full(1, builder.grid))
-    synapse = onto_grid(builder, node, None, operation.weight.T.astype(np.float64), builder.grid)
-    builder.project(builder.signals[node.inputs[0]].population, node.name, synapse)
+    project_onto_grid(builder, node, node.name, builder.grid)
 
 
 @lower.register

@@ -110,7 +110,8 @@ class Sparse(Synapse):
     def reference(self, codes: IntArray, written: IntArray | None) -> IntArray:
         drive = np.zeros((self.target_size, len(codes)), dtype=np.int64)
         np.add.at(drive, self.target, codes.T[self._source] * self.weight[:, None].astype(np.int64))
-        return drive.T * self.gain
+        gained: IntArray = drive.T * self.gain
+        return gained
 
     def bound(self, largest: int, written: int) -> int:
         sums = np.zeros(self.target_size, dtype=np.int64)

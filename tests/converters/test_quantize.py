@@ -21,6 +21,7 @@ from snngen.errors import NetworkError, PromptError, SnngenError, UnsupportedErr
 from snngen.likelihood import nats_per_token
 from snngen.network import Network
 from snngen.synapses.dense import Dense
+from snngen.synapses.packed import Packed
 
 ONE_SEQUENCE = random_tokens(1)  # nothing is held out, so nothing is tried: quick
 
@@ -91,7 +92,7 @@ def test_weights_are_rounded_and_never_clipped(weight_bits: int, activation_bits
     maps = {node.name: node for node in graph.nodes}
     seen = 0
     for projection in network.projections:
-        if not isinstance(projection.synapse, Dense):
+        if not isinstance(projection.synapse, Dense | Packed):
             continue
         source, target = network[projection.source], network[projection.target]
         name = target.name.replace(".attended", ".attention_out").replace(".fed", ".feed_out")
@@ -113,7 +114,7 @@ def test_fewer_bits_give_a_valid_network(weight_bits: int, activation_bits: int)
     network = quantize(random_llama(1), ONE_SEQUENCE, Settings(weight_bits, activation_bits))
     high = 2 ** (activation_bits - 1) - 1
     for projection in network.projections:
-        if isinstance(projection.synapse, Dense) and projection.source != "token":
+        if isinstance(projection.synapse, Dense | Packed) and projection.source != "token":
             assert network[projection.source].neuron.range == (-high, high)
     assert snngen.certify(network, list(range(CONTEXT - 1))).clean
 
