@@ -49,9 +49,11 @@ from snngen.synapses.dense import Dense
 from snngen.synapses.diagonal import Diagonal
 from snngen.synapses.key_memory import KeyMemory
 from snngen.synapses.one_to_one import OneToOne
+from snngen.synapses.packed import Packed
 from snngen.synapses.position import Position as PositionSynapse
 from snngen.synapses.rotary import UNIT
 from snngen.synapses.rotary import Rotary as RotarySynapse
+from snngen.synapses.sparse import Sparse
 from snngen.synapses.value_memory import ValueMemory
 
 Doubles = npt.NDArray[np.float64]
@@ -315,8 +317,10 @@ def term(synapse: synapses.Synapse, projection: Projection, unit: Doubles, resto
     raise refusal(f"{synapse.kind} synapses")
 
 
-@term.register
-def _(synapse: Dense, projection: Projection, unit: Doubles, restoration: Restoration) -> Term:
+@term.register(Dense)
+@term.register(Packed)
+@term.register(Sparse)
+def _(synapse: Dense | Packed | Sparse, projection: Projection, unit: Doubles, restoration: Restoration) -> Term:
     source = restoration.nodes[projection.source]
     weight = synapse.matrix.T * (synapse.gain * unit)[:, None] / restoration.worth(projection.source)
     if source == restoration.graph.entry:

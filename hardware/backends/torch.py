@@ -35,7 +35,9 @@ from snngen.sampling import Sampling
 from snngen.synapses.dense import Dense
 from snngen.synapses.key_memory import KeyMemory
 from snngen.synapses.one_to_one import OneToOne
+from snngen.synapses.packed import Packed
 from snngen.synapses.rotary import Rotary
+from snngen.synapses.sparse import Sparse
 from snngen.synapses.value_memory import ValueMemory
 from snngen.text import Text
 
@@ -43,7 +45,8 @@ Settle: TypeAlias = Callable[[list[Tensor], int], Tensor]  # drives per operand,
 Deliver: TypeAlias = Callable[[Tensor, int], Tensor]  # codes of the source, position -> drive
 
 NEURONS = (Source, Threshold, Accumulator, RMSNorm, Softmax, Gate)
-SYNAPSES = (Dense, OneToOne, Rotary, KeyMemory, ValueMemory)
+MATRICES = (Dense, Packed, Sparse)  # whatever the bits of their weights
+SYNAPSES = (*MATRICES, OneToOne, Rotary, KeyMemory, ValueMemory)
 
 
 def choose_device(device: str) -> tuple[torch.device, str]:
@@ -162,7 +165,7 @@ class TorchEngine:
         name, chosen = network.sources[0].name, torch.tensor(given.astype(np.int64), device=self.device)
         self._codes[name] = self._tokens = chosen
         reading = [p for p in network.projections if name in (p.source, p.writer)]
-        if any(p.writer == name or not isinstance(p.synapse, Dense) for p in reading):
+        if any(p.writer == name or not isinstance(p.synapse, MATRICES) for p in reading):
             self._tokens = None  # only a matrix can be looked up by the token's number
             self._codes[name] = torch.nn.functional.one_hot(chosen, network.vocabulary)
 
@@ -199,7 +202,7 @@ class TorchEngine:
 
     def _delivery(self, projection: Projection) -> Deliver:
         synapse = projection.synapse
-        if isinstance(synapse, Dense):
+        if isinstance(synapse, Dense | Packed | Sparse):
             return self._dense(projection, synapse)
         if isinstance(synapse, Rotary):
             return _rotary(synapse, self.device)
@@ -209,7 +212,7 @@ class TorchEngine:
             return self._read_values(projection, synapse)
         return lambda codes, position: codes
 
-    def _dense(self, projection: Projection, synapse: Dense) -> Deliver:
+    def _dense(self, projection: Projection, synapse: Dense | Packed | Sparse) -> Deliver:
         gain = _integers(synapse.gain, self.device)
         sources = self.network.sources
         if len(sources) == 1 and projection.source == sources[0].name:  # a token is one row of the matrix

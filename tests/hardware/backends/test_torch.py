@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from networks import feed_forward, random_transformer
+from networks import compressed, feed_forward, random_transformer
 
 import snngen
 from snngen import reference
@@ -55,6 +55,14 @@ def test_random_transformers(seed: int, device: str) -> None:
     network = random_transformer(seed, 1 + seed % 2, heads=heads, groups=groups)
     sequences = np.random.default_rng(seed).integers(0, network.vocabulary, (4, 9)).tolist()
     assert_equal(network, sequences, device)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("seed", range(3))
+def test_packed_and_pruned_weights(seed: int, device: str) -> None:
+    network = compressed(random_transformer(seed), seed)
+    tokens = np.random.default_rng(seed).integers(0, network.vocabulary, (3, 6)).tolist()
+    assert_equal(network, tokens, device)
 
 
 @pytest.mark.parametrize("device", DEVICES)
