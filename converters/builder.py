@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import singledispatch
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ from snngen.synapses import Synapse
 from snngen.synapses.diagonal import Diagonal
 from snngen.synapses.one_to_one import OneToOne
 
-Doubles = npt.NDArray[np.float64]
+Doubles: TypeAlias = npt.NDArray[np.floating[Any]]
 
 STREAM_PEAK = 2**21  # calibrated peak of the residual stream, a quarter of the 24 bits that a norm reads
 BIAS_LIMIT = 2**30  # beyond, a bias is held to it: half of int32, the rest is for the drive

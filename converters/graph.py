@@ -135,7 +135,7 @@ class Graph:
         if transform is not None and self.channels:
             values[self.entry] = transform(self.entry, tokens)
         for index, node in enumerate(self.nodes):
-            inputs = [before.get(name) if name.startswith(BEFORE) else values[name] for name in node.inputs]
+            inputs: list[Any] = [before.get(name) if name.startswith(BEFORE) else values[name] for name in node.inputs]
             if any(value is None for value in inputs):
                 inputs = self._begun(node, inputs, tokens.shape[0])
             value = node.operation.run(inputs, start, cache.setdefault(node.name, {}))

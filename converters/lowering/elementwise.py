@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from snngen.converters.builder import (
@@ -104,7 +106,7 @@ def _(operation: Products, node: Node, builder: Builder) -> None:
         builder.project(signal.population, node.name, OneToOne(len(scale)), f"{'ab'[number % 2]}{number // 2}")
 
 
-def product_sum(worth: list[Doubles], scale: Doubles, low: int, high: int, kept: bool) -> ProductSum:
+def product_sum(worth: Sequence[Doubles], scale: Doubles, low: int, high: int, kept: bool) -> ProductSum:
     """Neurons whose terms are worth so much per unit of product; kept: the value is a state."""
     multiplier = integers(np.stack([term / scale * PRODUCT_THETA for term in worth]))
     return ProductSum(multiplier, np.full(len(scale), PRODUCT_THETA, dtype=np.int64), low, high, int(kept))

@@ -60,7 +60,8 @@ class Bilinear(Synapse):
         if written is None:
             raise TypeError("Bilinear.reference needs the written weights")
         weights = written.reshape(-1, self.heads, self.rows, self.columns)
-        return np.matmul(weights, codes.reshape(-1, self.heads, self.columns, 1)).reshape(-1, self.target_size)
+        drive: IntArray = np.matmul(weights, codes.reshape(-1, self.heads, self.columns, 1))
+        return drive.reshape(-1, self.target_size)
 
     def bound(self, largest: int, written: int) -> int:
         return self.columns * largest * written

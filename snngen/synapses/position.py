@@ -62,7 +62,8 @@ class Position(Synapse):
 
     def reference(self, codes: IntArray, written: IntArray | None) -> IntArray:
         rows = self.table[: len(codes)].astype(np.int64) * self.gain
-        return rows * codes.sum(axis=1, keepdims=True)
+        drive: IntArray = rows * codes.sum(axis=1, keepdims=True)
+        return drive
 
     def bound(self, largest: int, written: int) -> int:
         return int((np.abs(self.table.astype(np.int64)).max(axis=0) * self.gain).max()) * largest * self.sources
