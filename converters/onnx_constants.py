@@ -144,6 +144,8 @@ def _constant(step: Step, inputs: list[Array | None]) -> Array:
 def _filled(step: Step, inputs: list[Array | None]) -> Array:
     shape = whole(inputs[0])
     value = step.attributes.get("value", np.zeros(1, np.float32))
+    if not isinstance(value, np.ndarray):
+        raise TypeError("the value is no tensor")
     room(math.prod(shape))
     return np.broadcast_to(value.reshape(()), shape)
 

@@ -426,6 +426,8 @@ def _unsqueeze(t: Translation, step: Step) -> Value:
     chosen = onnx_constants.axes(step, t.constant(step, 1)) or ()
     count = len(signal.axes) + len(chosen)
     places = {axis % count for axis in chosen}
+    if len(places) < len(chosen) or not all(-count <= axis < count for axis in chosen):
+        raise ValueError(f"axes {chosen}")
     rest = iter(signal.axes)
     return signal.view(tuple(1 if index in places else next(rest) for index in range(count)))
 

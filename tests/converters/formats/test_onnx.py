@@ -534,7 +534,18 @@ def tower(whole: Any) -> None:
     whole.graph.node[-1].input[0] = "p8"
 
 
-HOSTILE = [huge, negative, huge_input, negative_input, cycle, missing, twice, wrong_type, wrong_rank, not_finite,
+def repeated_axes(whole: Any) -> None:
+    whole.graph.initializer.append(numpy_helper.from_array(np.array([1, 1]), "axes"))
+    whole.graph.node.insert(1, make("Unsqueeze", ["h", "axes"], ["u"]))
+
+
+def text_for_a_tensor(whole: Any) -> None:
+    whole.graph.initializer.append(numpy_helper.from_array(np.array([3]), "shape"))
+    whole.graph.node.insert(0, make("ConstantOfShape", ["shape"], ["z"], value="text"))
+
+
+HOSTILE = [repeated_axes, text_for_a_tensor, huge,
+           negative, huge_input, negative_input, cycle, missing, twice, wrong_type, wrong_rank, not_finite,
            text_tensor, mountain, ladder, outer, tower]  # fmt: skip
 
 
