@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from importlib import resources
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import h5py
 import numpy as np
@@ -30,6 +30,8 @@ from snngen.errors import FormatError, SnngenError
 from snngen.network import Network, Population, Projection
 from snngen.neurons import Neuron
 from snngen.synapses import Synapse
+
+T = TypeVar("T")
 
 FORMAT, VERSION = "snngen network", 1
 SEAL_BYTES = 512
@@ -42,34 +44,65 @@ def save(network: Network, path: str | Path) -> None:
 
     raises: FormatError where the path cannot be written.
     """
+    write_sealed(path, FORMAT, lambda file: write(network, file))
+
+
+def write_sealed(path: str | Path, kind: str, fill: Callable[[h5py.File], None]) -> None:
+    """Write an HDF5 file with its checksum; an existing one is replaced only once the new one is whole.
+
+    kind: the words that the file begins with. fill: writes the contents.
+    raises: FormatError where the path cannot be written.
+    """
+    with written_aside(Path(path)) as aside:
+        with h5py.File(aside, "w", libver="latest", userblock_size=SEAL_BYTES) as file:
+            fill(file)
+        seal(aside, kind)
+
+
+def read_sealed(path: str | Path, kind: str, made_by: str, take: Callable[[h5py.File, str, int], T]) -> T:
+    """What `take(file, where, bytes of the file)` makes of a file whose checksum holds.
+
+    kind: the words that it begins with. made_by: what writes such files, for messages.
+    raises: FormatError for a file that is absent, foreign or damaged, or of which `take` cannot make anything.
+    """
     path = Path(path)
-    with written_aside(path) as aside:
-        _write(network, aside)
-        seal(aside)
+    if not path.is_file():
+        raise FormatError(str(path), "no such file", made_by)
+    _check_seal(path, kind, made_by)
+    try:
+        with h5py.File(path, "r") as file:
+            return take(file, str(path), path.stat().st_size)
+    except SnngenError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        # whatever h5py or a constructor says of bytes that are not what they should be
+        raise FormatError(
+            str(path), f"a damaged file ({error})", "a whole network", "Convert or copy it again"
+        ) from error
 
 
-def seal(path: Path) -> None:
+def seal(path: Path, kind: str = FORMAT) -> None:
     """Write the checksum of a file's contents into its user block."""
     with path.open("r+b") as file:
-        file.write(_seal_of(file).ljust(SEAL_BYTES, b"\0"))
+        file.write(_seal_of(file, kind).ljust(SEAL_BYTES, b"\0"))
 
 
-def _seal_of(file: BinaryIO) -> bytes:
+def _seal_of(file: BinaryIO, kind: str) -> bytes:
     """The line that a file should begin with; leaves the file at its start."""
     file.seek(SEAL_BYTES)
     hasher = hashlib.sha256()
     while block := file.read(2**20):
         hasher.update(block)
     file.seek(0)
-    return f"{FORMAT}, sha256 {hasher.hexdigest()}\n".encode()
+    return f"{kind}, sha256 {hasher.hexdigest()}\n".encode()
 
 
-def _check_seal(path: Path) -> None:
+def _check_seal(path: Path, kind: str, made_by: str) -> None:
     with path.open("rb") as file:
-        expected = _seal_of(file)
+        expected = _seal_of(file, kind)
         found = file.read(SEAL_BYTES).rstrip(b"\0")
-    if not found.startswith(FORMAT.encode()):
-        raise FormatError(str(path), "a foreign or damaged file", "a network written by `snngen convert`")
+    if not found.startswith(kind.encode()):
+        raise FormatError(str(path), "a foreign or damaged file", made_by)
     if found != expected:
         raise FormatError(
             str(path), "contents that do not match their checksum", found.decode(errors="replace").strip(),
@@ -77,33 +110,33 @@ def _check_seal(path: Path) -> None:
         )  # fmt: skip
 
 
-def _write(network: Network, aside: Path) -> None:
-    with h5py.File(aside, "w", libver="latest", userblock_size=SEAL_BYTES) as file:
-        file.attrs.update(
-            format=FORMAT, version=VERSION, checksum=checksum(network), output=network.output,
-            begin=-1 if network.begin is None else network.begin, end=json.dumps(list(network.end)),
-            provenance=json.dumps(network.provenance, sort_keys=True),
+def write(network: Network, file: h5py.Group) -> None:
+    """Write a network into an empty group, or the root of a file."""
+    file.attrs.update(
+        format=FORMAT, version=VERSION, checksum=checksum(network), output=network.output,
+        begin=-1 if network.begin is None else network.begin, end=json.dumps(list(network.end)),
+        provenance=json.dumps(network.provenance, sort_keys=True),
+    )  # fmt: skip
+    if network.picture is not None:
+        file.attrs.update(picture=network.picture, picture_range=network.picture_range)
+    if network.tokenizer is not None:
+        file["tokenizer"] = network.tokenizer
+    group = file.create_group("populations")
+    for index, population in enumerate(network.populations):
+        entry = group.create_group(f"{index:04d}")
+        entry.attrs.update(name=population.name, kind=population.neuron.kind)
+        entry["scale"] = population.scale
+        _write_fields(entry, population.neuron)
+    group = file.create_group("projections")
+    for index, projection in enumerate(network.projections):
+        entry = group.create_group(f"{index:04d}")
+        entry.attrs.update(
+            source=projection.source, target=projection.target, operand=projection.operand,
+            writer=projection.writer or "", kind=projection.synapse.kind,
         )  # fmt: skip
-        if network.picture is not None:
-            file.attrs.update(picture=network.picture, picture_range=network.picture_range)
-        if network.tokenizer is not None:
-            file["tokenizer"] = network.tokenizer
-        group = file.create_group("populations")
-        for index, population in enumerate(network.populations):
-            entry = group.create_group(f"{index:04d}")
-            entry.attrs.update(name=population.name, kind=population.neuron.kind)
-            entry["scale"] = population.scale
-            _write_fields(entry, population.neuron)
-        group = file.create_group("projections")
-        for index, projection in enumerate(network.projections):
-            entry = group.create_group(f"{index:04d}")
-            entry.attrs.update(
-                source=projection.source, target=projection.target, operand=projection.operand,
-                writer=projection.writer or "", kind=projection.synapse.kind,
-            )  # fmt: skip
-            if projection.delayed:
-                entry.attrs["delayed"] = 1
-            _write_fields(entry, projection.synapse)
+        if projection.delayed:
+            entry.attrs["delayed"] = 1
+        _write_fields(entry, projection.synapse)
 
 
 def load(path: str | Path | None = None) -> Network:
@@ -115,20 +148,7 @@ def load(path: str | Path | None = None) -> Network:
     if path is None:
         with resources.as_file(resources.files("snngen.models") / SHIPPED) as shipped:
             return load(shipped)
-    path = Path(path)
-    if not path.is_file():
-        raise FormatError(str(path), "no such file", "a network written by `snngen convert`")
-    _check_seal(path)
-    try:
-        with h5py.File(path, "r") as file:
-            return _read(file, str(path), path.stat().st_size)
-    except SnngenError:
-        raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        # whatever h5py or a constructor says of bytes that are not what they should be
-        raise FormatError(
-            str(path), f"a damaged file ({error})", "a whole network", "Convert or copy it again"
-        ) from error
+    return read_sealed(path, FORMAT, "a network written by `snngen convert`", read)
 
 
 def checksum(network: Network) -> str:
@@ -150,7 +170,11 @@ def _write_fields(entry: h5py.Group, model: Neuron | Synapse) -> None:
             entry.attrs[part.name] = value
 
 
-def _read(file: h5py.File, where: str, size: int) -> Network:
+def read(file: h5py.Group, where: str, size: int) -> Network:
+    """The network in a group. where: for messages. size: bytes of the file, beyond which it cannot hold anything.
+
+    raises: FormatError for another version, fields that do not belong, or a checksum that differs.
+    """
     if file.attrs.get("format") != FORMAT:
         raise FormatError(where, f"format {file.attrs.get('format')!r}", repr(FORMAT))
     if int(file.attrs["version"]) != VERSION:
