@@ -13,12 +13,12 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from snngen import __version__
-from snngen.converters import aten as _handlers  # noqa: F401  what operators become
-from snngen.converters import torch_quantized
 from snngen.converters.graph import Graph
 from snngen.converters.operations import Pointwise
-from snngen.converters.simplify import simplify
-from snngen.converters.torch_walk import Refusal, Unusable, Value, Walk, integer_types
+from snngen.converters.torch import aten as _handlers  # noqa: F401  what operators become
+from snngen.converters.torch import quantized as torch_quantized
+from snngen.converters.torch.simplify import simplify
+from snngen.converters.torch.walk import Refusal, Unusable, Value, Walk, integer_types
 from snngen.errors import UnsupportedError
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from snngen.aside import written_aside
-from snngen.converters import gguf_container, gguf_vocabulary
 from snngen.converters.dequantize import dequantize
+from snngen.converters.gguf import container as gguf_container
+from snngen.converters.gguf import vocabulary as gguf_vocabulary
 from snngen.converters.graph import Graph, Node
 from snngen.converters.operations import Add, Attention, Embedding, Floats, Gate, Linear, Operation, RMSNorm, Rotary
 from snngen.errors import UnsupportedError

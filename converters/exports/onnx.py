@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from snngen import neurons, synapses
 from snngen.aside import written_aside
-from snngen.converters import onnx_functions
-from snngen.converters.onnx_model import LARGEST_FILE
+from snngen.converters.onnx import functions as onnx_functions
+from snngen.converters.onnx.model import LARGEST_FILE
 from snngen.converters.operations import ACTIVATIONS
 from snngen.errors import UnsupportedError
 from snngen.network import Network, Population, Projection

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from snngen.converters import gguf_container, gguf_vocabulary
 from snngen.converters.checkpoint import Checkpoint, digest_files
 from snngen.converters.formats.huggingface import read_tokenizer
 from snngen.converters.formats.llama2c import half_split
-from snngen.converters.gguf_container import MAGIC, Container, Entry
-from snngen.converters.gguf_vocabulary import Vocabulary
+from snngen.converters.gguf import container as gguf_container
+from snngen.converters.gguf import vocabulary as gguf_vocabulary
+from snngen.converters.gguf.container import MAGIC, Container, Entry
+from snngen.converters.gguf.vocabulary import Vocabulary
 from snngen.converters.operations import Floats
 from snngen.errors import FormatError, UnsupportedError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from snngen.converters.checkpoint import Checkpoint, digest_files
 from snngen.converters.formats.huggingface import read_tokenizer
-from snngen.converters.onnx_model import Model, load
+from snngen.converters.onnx.model import Model, load
 from snngen.errors import FormatError
 
 METADATA = "snngen."  # how the keys of our own exports begin
@@ -25,8 +25,10 @@ def read(path: Path, tokenizer: Path | None = None) -> Checkpoint:
     raises: FormatError for a damaged file; UnsupportedError with all operators that are not carried.
     """
     # the three modules register the operators
-    from snngen.converters import onnx_operators, onnx_pictures, onnx_sequences  # noqa: F401
-    from snngen.converters.onnx_translation import Translation
+    from snngen.converters.onnx import operators as onnx_operators  # noqa: F401
+    from snngen.converters.onnx import pictures as onnx_pictures  # noqa: F401
+    from snngen.converters.onnx import sequences as onnx_sequences  # noqa: F401
+    from snngen.converters.onnx.translation import Translation
 
     model, others = load(path)
     graph = Translation(model).run()

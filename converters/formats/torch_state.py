@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from snngen.converters import torch_pickle
 from snngen.converters.checkpoint import Checkpoint, digest_files
 from snngen.converters.formats import huggingface
 from snngen.converters.operations import Floats
+from snngen.converters.torch import pickle as torch_pickle
 from snngen.errors import FormatError, UnsupportedError
 
 SUFFIXES = (".pt", ".pth", ".ckpt")

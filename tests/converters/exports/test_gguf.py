@@ -12,12 +12,13 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from snngen import reference
-from snngen.converters import exports, families, formats, gguf_vocabulary
+from snngen.converters import exports, families, formats
 from snngen.converters.checkpoint import Checkpoint
 from snngen.converters.dequantize import dequantize
 from snngen.converters.exports import gguf as gguf_out
 from snngen.converters.exports.gguf import interleave
 from snngen.converters.formats.llama2c import half_split
+from snngen.converters.gguf import vocabulary as gguf_vocabulary
 from snngen.converters.graph import Graph
 from snngen.converters.operations import Embedding, Floats, Gate, Linear, RMSNorm
 from snngen.errors import FormatError, UnsupportedError

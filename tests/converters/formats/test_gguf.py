@@ -15,10 +15,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from snngen.converters import families, formats, gguf_container
+from snngen.converters import families, formats
 from snngen.converters.checkpoint import Checkpoint
 from snngen.converters.convert import convert
 from snngen.converters.formats.gguf import ARCHITECTURES, GPT2_NAMES, LLAMA_NAMES
+from snngen.converters.gguf import container as gguf_container
 from snngen.converters.graph import Graph
 from snngen.converters.operations import Floats
 from snngen.converters.tokenizer import SPACE, SPECIAL

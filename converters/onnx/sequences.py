@@ -9,11 +9,12 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from snngen.converters import dequantize, onnx_functions, recurrent
-from snngen.converters.onnx_constants import BATCH, SYMBOLS, TOKEN, Constant
-from snngen.converters.onnx_model import Array, Step
-from snngen.converters.onnx_operators import taken
-from snngen.converters.onnx_translation import Positions, Refusal, Signal, Translation, Value, operator
+from snngen.converters import dequantize, recurrent
+from snngen.converters.onnx import functions as onnx_functions
+from snngen.converters.onnx.constants import BATCH, SYMBOLS, TOKEN, Constant
+from snngen.converters.onnx.model import Array, Step
+from snngen.converters.onnx.operators import taken
+from snngen.converters.onnx.translation import Positions, Refusal, Signal, Translation, Value, operator
 from snngen.converters.operations import (
     ACTIVATIONS,
     Attention,

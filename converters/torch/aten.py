@@ -27,7 +27,7 @@ from snngen.converters.operations import (
     RMSNorm,
     Scale,
 )
-from snngen.converters.torch_walk import Call, Refusal, Unusable, Value, operators
+from snngen.converters.torch.walk import Call, Refusal, Unusable, Value, operators
 
 if TYPE_CHECKING:
     import torch

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from snngen.converters.graph import Codes, Graph, Node
-from snngen.converters.onnx_constants import BATCH, FOLDS, TOKEN, Constant, fold
-from snngen.converters.onnx_model import Array, Entry, Model, Step
+from snngen.converters.onnx.constants import BATCH, FOLDS, TOKEN, Constant, fold
+from snngen.converters.onnx.model import Array, Entry, Model, Step
 from snngen.converters.operations import Floats, Linear, Operation, Rotary, Scale
 from snngen.errors import FormatError, UnsupportedError
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from snngen.converters import onnx_constants
 from snngen.converters.graph import Codes
-from snngen.converters.onnx_constants import BATCH, SYMBOLS, TOKEN, Constant
-from snngen.converters.onnx_model import Array, Step
-from snngen.converters.onnx_translation import Positions, Refusal, Signal, Translation, Value, operator
+from snngen.converters.onnx import constants as onnx_constants
+from snngen.converters.onnx.constants import BATCH, SYMBOLS, TOKEN, Constant
+from snngen.converters.onnx.model import Array, Step
+from snngen.converters.onnx.translation import Positions, Refusal, Signal, Translation, Value, operator
 from snngen.converters.operations import (
     ACTIVATIONS,
     Add,

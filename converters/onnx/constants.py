@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from snngen.converters.onnx_model import Array, Step
+from snngen.converters.onnx.model import Array, Step
 from snngen.errors import UnsupportedError
 
 BATCH, TOKEN = "batch", "token"

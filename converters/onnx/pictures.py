@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from snngen.converters import pictures
-from snngen.converters.onnx_model import Step
-from snngen.converters.onnx_operators import taken
-from snngen.converters.onnx_translation import Refusal, Signal, Translation, Value, operator
+from snngen.converters.onnx.model import Step
+from snngen.converters.onnx.operators import taken
+from snngen.converters.onnx.translation import Refusal, Signal, Translation, Value, operator
 from snngen.converters.operations import Convolution
 
 Shape = tuple[int, int, int]

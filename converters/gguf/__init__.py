@@ -1,0 +1,1 @@
+"""GGUF: the container and its vocabularies."""

@@ -1,0 +1,1 @@
+"""ONNX: operators of a file become operations of the float graph, and back."""

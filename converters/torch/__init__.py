@@ -1,0 +1,1 @@
+"""torch: exported modules and pickled tensors, walked and taken over."""
