@@ -21,6 +21,8 @@ class Output:
     label: a class, where there is one. text: one line for people. picture: (rows, columns) float32 in 0..1, or None.
     spikes: events that left the network's outputs since the last answer. work: what was done since then, or None.
     values: whatever else is said of it, as JSON can hold it.
+    The stream adds: seconds, stream time since the output before; latency_s, seconds from the arrival of its first
+    event to now, None where it heard none; energy, joules by chip, as the stream's `price` says.
     """
 
     time_us: int
@@ -30,10 +32,16 @@ class Output:
     spikes: int = 0
     work: Work | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    latency_s: float | None = None
+    energy: Mapping[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """In plain values, for JSON; the picture as lists of rows, rounded to 3 places."""
         about: dict[str, Any] = {"time_us": self.time_us, "label": self.label, "text": self.text, "spikes": self.spikes}
+        about |= {"seconds": self.seconds, "latency_s": self.latency_s}
+        if self.energy:
+            about["energy"] = dict(self.energy)
         if self.work is not None:
             about["work"] = {
                 "events": sum(self.work.events.values()),

@@ -1,0 +1,152 @@
+"""Live: what the outputs of a network of continuous time cost on a chip, priced like the tokens of a ledger.
+
+synapses = J/synaptic operation * synaptic operations
+neuron updates = J/neuron update * neuron updates
+spike output = J/event * events of neurons (those of a sensor come from outside)
+messages = J/message * events of all populations that send: one message for each core at least
+static power = W/chip * chips * seconds of the stream, where chips >= ceil(synapses, one byte each / memory per chip)
+
+A chip that listens is switched on: the time of an output is that of the stream since the output before. Per-token units
+stand for per-output ones.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import reduce
+from typing import Any
+
+from snngen.dynamics.network import DynamicNetwork
+from snngen.errors import UnsupportedError
+from snngen.hardware.chip import (
+    ACCOUNTED,
+    CONVENTIONAL,
+    MEMORY,
+    MESSAGES,
+    NEURON_UPDATES,
+    ROUTING,
+    SPIKE_OUTPUT,
+    STATIC_POWER,
+    SYNAPSES,
+    TICK,
+    Chip,
+)
+from snngen.hardware.price import NOT_PLACED, UNPRICED, Term, Unpriced
+from snngen.hardware.quantity import PER_OPERATION, Quantity
+from snngen.streaming.work import Work
+
+# What a ledger's total leaves out and a stream's too.
+LEFT_OUT = ("idle neuron updates", "messages to more cores", "host link")
+
+
+@dataclass(frozen=True, eq=False)
+class LivePrice:
+    """What an output costs on a chip, on the mean.
+
+    chips: how many hold the synapses at least, at one byte each. outputs: how many were counted. seconds: of the stream
+    per output. terms: J per output, in units of tokens; at least one. unpriced: what the total lacks.
+    """
+
+    chip: Chip
+    chips: int
+    outputs: int
+    seconds: float
+    terms: tuple[Term, ...]
+    unpriced: tuple[Unpriced, ...]
+
+    @property
+    def total(self) -> Quantity:
+        """Sum of the terms: what is priced, and no more."""
+        return reduce(operator.add, (term.energy for term in self.terms))
+
+    def as_dict(self) -> dict[str, Any]:
+        """In plain values, for JSON; J per output."""
+        return {
+            "chip": self.chip.name,
+            "chips": self.chips,
+            "outputs": self.outputs,
+            "seconds_per_output": self.seconds,
+            "terms": {term.cause: asdict(term.energy) | {"at_least": term.at_least} for term in self.terms},
+            "total": asdict(self.total) | {"at_least": bool(self.unpriced)},
+            "unpriced": {item.cause: item.why for item in self.unpriced},
+        }
+
+
+def price_live(network: DynamicNetwork, work: Work, seconds: float, outputs: int, chip: Chip) -> LivePrice:
+    """Price what a network did for some outputs.
+
+    work, seconds: of all outputs together. chip: a neuromorphic one.
+    raises: UnsupportedError for a conventional chip, which has no figures by cause; for no outputs.
+    """
+    _require_neuromorphic(chip)
+    if outputs < 1:
+        raise UnsupportedError("price_live", f"{outputs} outputs", "at least one")
+    chips = chips_needed(network, chip)
+    terms = tuple(
+        Term(cause, chip.quantities[cause] * _counted(count / outputs, unit), at_least)
+        for cause, count, unit, at_least in _counts(network, work)
+        if cause in chip.quantities
+    )
+    if STATIC_POWER in chip.quantities:
+        power = chip.quantities[STATIC_POWER] * _counted(chips, "chip")
+        terms += (Term(STATIC_POWER, power * _counted(seconds / outputs, "s/token"), at_least=True),)
+    reasons = {
+        cause: chip.missing[cause] for cause in ACCOUNTED if cause in chip.missing and cause not in (TICK, MEMORY)
+    }
+    reasons |= {cause: UNPRICED[cause] for cause in LEFT_OUT if MESSAGES in chip.quantities or "cores" not in cause}
+    reasons.setdefault(ROUTING, NOT_PLACED)
+    return LivePrice(chip, chips, outputs, seconds / outputs, terms, tuple(Unpriced(*item) for item in reasons.items()))
+
+
+def pricing(network: DynamicNetwork, chips: Sequence[Chip]) -> Callable[[Work, float], Mapping[str, float]]:
+    """Joules by chip of some work in some seconds of a stream, quickly: the best figures alone.
+
+    raises: UnsupportedError for a conventional chip.
+    """
+    for chip in chips:
+        _require_neuromorphic(chip)
+    held = {chip.name: chips_needed(network, chip) for chip in chips}
+
+    def joules(work: Work, seconds: float) -> dict[str, float]:
+        counts = [(cause, count) for cause, count, _, _ in _counts(network, work)]
+        found = {}
+        for chip in chips:
+            known = chip.quantities
+            energy = sum(known[cause].value * count for cause, count in counts if cause in known)
+            static = known[STATIC_POWER].value * held[chip.name] * seconds if STATIC_POWER in known else 0.0
+            found[chip.name] = energy + static
+        return found
+
+    return joules
+
+
+def chips_needed(network: DynamicNetwork, chip: Chip) -> int:
+    """ceil(synapses of one byte / synaptic memory per chip), at least 1; 1 where the memory is not known."""
+    if MEMORY not in chip.quantities:
+        return 1
+    stored = sum(projection.synapse.count for projection in network.projections)
+    return max(1, -(-stored // int(chip.quantities[MEMORY].value)))
+
+
+def _counts(network: DynamicNetwork, work: Work) -> Iterator[tuple[str, float, str, bool]]:
+    """Cause, how often, unit, and whether it is a lower bound."""
+    senders = {projection.source for projection in network.projections}
+    own = sum(count for name, count in work.events.items() if name not in network.inputs)
+    sent = sum(count for name, count in work.events.items() if name in senders)
+    yield SYNAPSES, work.synaptic_operations, "synaptic operation/token", False
+    yield NEURON_UPDATES, work.neuron_updates, "neuron update/token", False
+    yield SPIKE_OUTPUT, own, "event/token", False
+    yield MESSAGES, sent, "message/token", True
+
+
+def _require_neuromorphic(chip: Chip) -> None:
+    if chip.kind == CONVENTIONAL:
+        raise UnsupportedError(
+            f"{chip.name}: energy of a stream", "a conventional chip, known by cited totals only", "a neuromorphic chip"
+        )
+
+
+def _counted(value: float, unit: str) -> Quantity:
+    return Quantity(float(value), float(value), float(value), unit, PER_OPERATION, "counted", "counts of the stream")

@@ -1,0 +1,66 @@
+"""Clock: stream time cut into periods, and what events may not be given to an application."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from snngen.engines.continuous import LATEST_US
+from snngen.events import EventArray, Sensor
+
+LAST_US = LATEST_US - 2**42  # no period of 50 days or less ends beyond what an engine can count
+
+
+class Clock:
+    """Where a stream is in time.
+
+    sensor: whose addresses are let in. period_us: microseconds, or None where every batch is answered.
+    start_us: time of the first event, from which periods are counted; None before it. end_us: end of the period.
+    now_us: what was answered last. last_us: time of the last event. open: True where events were not answered yet.
+    """
+
+    def __init__(self, sensor: Sensor, period_us: int | None) -> None:
+        self.sensor, self.period_us = sensor, period_us
+        self.start_us: int | None = None
+        self.end_us = self.now_us = self.last_us = 0
+        self.open = False
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds of the stream from its first to its last event."""
+        return 0.0 if self.start_us is None else (self.last_us - self.start_us) * 1e-6
+
+    def sorted_out(self, events: EventArray) -> tuple[npt.NDArray[np.bool_], dict[str, int]]:
+        """(n,) True where an event may be taken, and how many may not, by reason."""
+        times = events["t"]
+        floor = np.uint64(self.last_us)
+        outside = ~self.sensor.inside(events)
+        beyond = (times > np.uint64(LAST_US)) & ~outside
+        highest = np.maximum.accumulate(np.where(beyond | outside, floor, times))
+        late = (times < np.maximum(highest, floor)) & ~(beyond | outside)
+        allowed = ~(beyond | late | outside)
+        reasons = {"outside": outside, "beyond": beyond, "late": late}
+        return allowed, {reason: int(flags.sum()) for reason, flags in reasons.items() if flags.any()}
+
+    def begin(self, start_us: int) -> None:
+        """The first event comes."""
+        self.start_us = self.now_us = self.last_us = start_us
+        self.turn(start_us)
+
+    def turn(self, time_us: int) -> None:
+        """Go on to the period that holds a time; silent ones are passed over."""
+        start = self.start_us or 0
+        if self.period_us is None:
+            self.end_us = LAST_US + 1
+        else:
+            self.end_us = start + ((time_us - start) // self.period_us + 1) * self.period_us
+
+    def heard(self, last_us: int) -> None:
+        """Events up to a time were taken."""
+        self.last_us, self.open = last_us, True
+
+    def answered(self, now_us: int) -> float:
+        """An answer was given. returns: seconds of the stream since the one before."""
+        seconds = (now_us - self.now_us) * 1e-6
+        self.now_us, self.open = now_us, False
+        return seconds
