@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from snngen import __version__
 from snngen.converters import families, formats
 from snngen.converters.graph import Graph
 from snngen.converters.noise import LayerNoise, layer_noise
+from snngen.converters.precision import choose_bits, sensitivities
+from snngen.converters.pruning import Pruning
 from snngen.converters.quantize import quantize
 from snngen.converters.settings import Settings
 from snngen.errors import FormatError, PromptError, UnsupportedError
@@ -24,6 +26,7 @@ from snngen.text import Text
 
 SEQUENCES, LENGTH = 8, 256  # calibration taken from a text
 SAMPLED_SEQUENCES = 5  # calibration sampled from the model itself
+FITTED_SEQUENCES = 24  # where weights are fitted to it: with fewer they fit the sample, not the model
 LATENTS = 16  # per sequence, where a decoder is calibrated on N(0, 1)
 THREADED_FROM = 100_000_000  # parameters
 
@@ -51,6 +54,8 @@ def convert(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
     context: int | None = None,
+    pruning: Pruning | None = None,
+    weight_budget: int | None = None,
 ) -> Conversion:
     """Convert a model into a spiking network.
 
@@ -59,10 +64,13 @@ def convert(
     latents of a decoder; for a model that takes vectors see `convert_graph`.
     settings: bits. seed: of the sampled calibration. progress: is told (trials done, trials in all).
     context: hold the network to fewer tokens than the model has learned; tables and memories shrink with it.
+    pruning: what is taken out first. weight_budget: bytes of weights; each layer then gets 8, 4 or 2 bits by what that
+    costs the predictions.
     raises: FormatError, UnsupportedError, NetworkError, PromptError as the parts do.
     """
     checkpoint = formats.read(Path(source), None if tokenizer is None else Path(tokenizer))
-    return convert_graph(families.build(checkpoint), calibrate, settings, seed, progress, context)
+    graph = families.build(checkpoint)
+    return convert_graph(graph, calibrate, settings, seed, progress, context, pruning, weight_budget)
 
 
 def convert_graph(
@@ -72,6 +80,8 @@ def convert_graph(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
     context: int | None = None,
+    pruning: Pruning | None = None,
+    weight_budget: int | None = None,
 ) -> Conversion:
     """Convert a float graph into a spiking network: the road of every source, files and modules alike.
 
@@ -88,7 +98,14 @@ def convert_graph(
     # Threads of the linear algebra library slow small products down, by far on a busy machine, and round otherwise.
     with threadpool_limits(limits=1 if graph.parameters < THREADED_FROM else None):
         take = calibration_vectors if graph.channels else calibration_tokens
-        tokens: npt.NDArray[Any] = take(graph, calibrate, seed)
+        fitted = pruning is not None or (settings is not None and settings.rounding == "compensated")
+        count = FITTED_SEQUENCES if fitted and not graph.channels else None
+        tokens: npt.NDArray[Any] = take(graph, calibrate, seed, count)
+        if pruning is not None:
+            graph = pruning.apply(graph, tokens)
+        if weight_budget is not None:
+            bits = choose_bits(sensitivities(graph, tokens), weight_budget)
+            settings = replace(settings or Settings(), bits=bits)
         network = quantize(graph, tokens, settings, progress)
         layers = layer_noise(graph, network, list(tokens[:3]))
     sampled = "latents drawn from N(0, 1)" if graph.channels else "sampled from the float model"
@@ -102,12 +119,15 @@ def convert_graph(
 
 
 def calibration_tokens(
-    graph: Graph, calibrate: str | Path | npt.NDArray[Any] | None, seed: int = 0
+    graph: Graph, calibrate: str | Path | npt.NDArray[Any] | None, seed: int = 0, count: int | None = None
 ) -> npt.NDArray[np.integer[Any]]:
-    """(sequences, tokens) token numbers to calibrate on: given, cut evenly from a text file, or sampled."""
+    """(sequences, tokens) token numbers to calibrate on: given, cut evenly from a text file, or sampled.
+
+    count: sequences, of a text as many as it has, at most.
+    """
     length = LENGTH if graph.context is None else min(LENGTH, graph.context)
     if calibrate is None:
-        return graph.sample(SAMPLED_SEQUENCES, length, seed)
+        return graph.sample(count or SAMPLED_SEQUENCES, length, seed)
     if isinstance(calibrate, np.ndarray):
         return calibrate
     path = Path(calibrate)
@@ -122,14 +142,14 @@ def calibration_tokens(
     body = max(1, length - len(opening))
     if len(tokens) < body:
         raise PromptError(str(path), f"{len(tokens)} tokens", f"at least {body} to calibrate on")
-    count = min(SEQUENCES, len(tokens) // body)
+    count = min(count or SEQUENCES, len(tokens) // body)
     starts = np.linspace(0, len(tokens) - body, count).astype(np.int64)
     cut = [[*opening, *tokens[start : start + body]][:length] for start in starts]
     return np.array(cut, dtype=np.int64)
 
 
 def calibration_vectors(
-    graph: Graph, calibrate: str | Path | npt.NDArray[Any] | None, seed: int = 0
+    graph: Graph, calibrate: str | Path | npt.NDArray[Any] | None, seed: int = 0, count: int | None = None
 ) -> npt.NDArray[np.float32]:
     """(sequences, tokens, channels) float32 to calibrate on: given, of a ``.npy`` file, or latents of a decoder.
 
@@ -141,7 +161,7 @@ def calibration_vectors(
         if graph.picture is None or graph.recurrent or graph.channels >= math.prod(graph.picture):
             raise PromptError("calibrate", "nothing for a model that takes vectors", expected, "Pass calibrate=array")
         tokens = LATENTS if graph.context is None else min(LATENTS, graph.context)
-        shape = (SEQUENCES, tokens, graph.channels)
+        shape = (count or SEQUENCES, tokens, graph.channels)
         return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
     if not isinstance(calibrate, np.ndarray):
         try:
@@ -154,14 +174,6 @@ def calibration_vectors(
     if wrong or calibrate.dtype.kind not in "fiu" or not np.isfinite(calibrate).all():
         raise PromptError("calibrate", f"shape {calibrate.shape} of {calibrate.dtype}", expected)
     return np.asarray(calibrate, dtype=np.float32)
-
-
-def report(conversion: Conversion) -> dict[str, object]:
-    """The conversion in plain values, for JSON."""
-    return {
-        "provenance": conversion.network.provenance,
-        "layers": [{**asdict(layer), "decibels": _plain(layer.decibels)} for layer in conversion.layers],
-    }
 
 
 def _plain(decibels: float) -> float | None:

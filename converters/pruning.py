@@ -53,6 +53,29 @@ def linear_maps(graph: Graph) -> list[Node]:
     return [n for n in graph.nodes if isinstance(n.operation, Linear) and n.operation.integers is None]
 
 
+@dataclass(frozen=True)
+class Pruning:
+    """What is pruned before a model is rounded, refitted to the calibration.
+
+    kept: the share of each neuron's weights, or (n, m): n of every m neighbouring inputs; of hidden neurons where
+    `neurons` is True.
+    """
+
+    kept: float | tuple[int, int]
+    neurons: bool = False
+
+    def __post_init__(self) -> None:
+        share = self.kept[0] / max(1, self.kept[1]) if isinstance(self.kept, tuple) else self.kept
+        if not 0 <= share <= 1 or (self.neurons and isinstance(self.kept, tuple)):
+            raise UnsupportedError("Pruning", f"kept {self.kept}", "a share of 0..1, or (n, m) of weights, n <= m")
+
+    def apply(self, graph: Graph, tokens: npt.NDArray[Any]) -> Graph:
+        """The pruned graph; tokens: calibration that what stays is fitted to."""
+        if self.neurons and not isinstance(self.kept, tuple):
+            return prune_neurons(graph, self.kept, tokens)
+        return prune_weights(graph, self.kept, tokens, refit=True)
+
+
 def prune_weights(
     graph: Graph,
     kept: float | tuple[int, int],

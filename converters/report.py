@@ -15,6 +15,7 @@ from snngen.aside import write_text
 from snngen.converters.convert import Conversion
 from snngen.converters.graph import Node
 from snngen.converters.operations import Convolution, Embedding, Linear, Position
+from snngen.converters.sparsity import sparsity
 from snngen.network import Projection
 
 
@@ -39,6 +40,7 @@ def describe(conversion: Conversion) -> dict[str, Any]:
             row |= {"decibels": _plain(layer.decibels), "clipped": layer.clipped, "active": layer.active}
         operations.append(row)
     names = {node.name for node in graph.nodes}
+    measured = [] if graph.channels else sparsity(network, conversion.calibration[0].tolist())
     return {
         "provenance": network.provenance,
         "notes": list(network.provenance.get("notes", [])),
@@ -55,6 +57,7 @@ def describe(conversion: Conversion) -> dict[str, Any]:
             "weight_bytes": sum(p.synapse.weight_bytes for p in network.projections if p.writer is None),
             "float_parameters": graph.parameters,
         },
+        "sparsity": [layer.as_dict(neurons=False) for layer in measured],
         "layers": [
             {"population": n.population, "decibels": _plain(n.decibels), "clipped": n.clipped, "active": n.active}
             for n in conversion.layers
@@ -128,6 +131,14 @@ def markdown(conversion: Conversion) -> str:
     for row in report["projections"]:
         cells = [row["projection"], row["synapse"], f"{row['synapses']:,}", f"{row['weight_bytes']:,}"]
         lines.append("| " + " | ".join([*cells, f"{row['bits_per_synapse']:g}"]) + " |")
+    if report["sparsity"]:
+        lines += ["", "## Sparsity, which energy follows", "", "Of the first calibration sequence.", ""]
+        lines += ["| population | codes not zero | per head | silent neurons | weights not zero | operations/token |"]
+        lines += ["| --- | --: | --- | --: | --: | --: |"]
+        for row in report["sparsity"]:
+            heads = ", ".join(f"{share:.0%}" for share in row["heads"])
+            shares = [f"{row['active']:.1%}", heads, f"{row['silent']:.1%}", f"{row['weights']:.1%}"]
+            lines.append("| " + " | ".join([row["population"], *shares, f"{row['operations']:,.0f}"]) + " |")
     return "\n".join(lines) + "\n"
 
 

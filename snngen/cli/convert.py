@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -22,17 +22,30 @@ from snngen.cli.terminal import (
 )
 from snngen.errors import PromptError
 
+if TYPE_CHECKING:
+    from snngen.converters.pruning import Pruning
+
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="a model: llama2.c .bin, or a Hugging Face folder")],
+    source: Annotated[
+        Path,
+        typer.Argument(help="a Hugging Face folder, or a file: .gguf, .onnx, .pth, llama2.c's or rwkv.cpp's .bin"),
+    ],
     out: Annotated[Path, typer.Argument(help="the network to write (.h5)")],
     tokenizer: Annotated[Path | None, typer.Option(help="its tokenizer, where it is apart")] = None,
     calibrate: Annotated[
-        Path | None, typer.Option(help="a text to calibrate on; sampled from the model if left out")
+        Path | None, typer.Option(help="a text to calibrate on, or vectors (.npy); drawn from the model if left out")
     ] = None,
     weight_bits: Annotated[int, typer.Option(help="of weights, 2..8")] = 8,
     activation_bits: Annotated[int, typer.Option(help="of codes that pass weights, 2..8")] = 8,
+    rounding: Annotated[str, typer.Option(help="of weights: nearest, or compensated (GPTQ) for few bits")] = "nearest",
+    weight_budget: Annotated[
+        int | None, typer.Option(help="bytes of weights: 8, 4 or 2 bits per layer, by what that costs", min=1)
+    ] = None,
+    prune: Annotated[
+        str | None, typer.Option(help="what to keep: 0.5 of the weights, 2:4, or neurons:0.75 of hidden neurons")
+    ] = None,
     context: Annotated[int | None, typer.Option(help="tokens that fit, fewer than the model has learned")] = None,
     seed: Annotated[int, typer.Option(help="of the sampled calibration")] = 0,
     json_path: Json = None,
@@ -46,8 +59,9 @@ def convert(
     if out.exists() and source.exists() and out.samefile(source):
         raise PromptError(str(out), "the source itself", "another file to write")
     require_all_writable(out, json_path, out.with_suffix(".report.md"), out.with_suffix(".report.json"))
+    settings, pruning = Settings(weight_bits, activation_bits, rounding=rounding), _pruning(prune)
     with progress("calibrating", quiet) as tell:
-        conversion = run(source, tokenizer, calibrate, Settings(weight_bits, activation_bits), seed, tell, context)
+        conversion = run(source, tokenizer, calibrate, settings, seed, tell, context, pruning, weight_budget)
     snngen.save(conversion.network, out)
     written = report.write(conversion, out)
     if json_path is not None:
@@ -60,6 +74,21 @@ def convert(
             console.print(f"note: {note}", markup=False)
         print_layers(console, conversion.layers)
         console.print(f"wrote {out}: {out.stat().st_size:,} bytes, and {written[0].name}", markup=False, soft_wrap=True)
+
+
+def _pruning(text: str | None) -> Pruning | None:
+    """``0.5``, ``2:4`` or ``neurons:0.75``."""
+    from snngen.converters.pruning import Pruning
+
+    if text is None:
+        return None
+    kind, _, share = text.rpartition(":")
+    try:
+        if kind == "neurons":
+            return Pruning(float(share), neurons=True)
+        return Pruning((int(kind), int(share))) if kind else Pruning(float(share))
+    except ValueError as error:
+        raise PromptError("--prune", repr(text), "0.5, 2:4 or neurons:0.75") from error
 
 
 @app.command()
@@ -81,15 +110,20 @@ def export(
     out: Annotated[Path, typer.Argument(help="the file to write")],
     kind: Annotated[str | None, typer.Option(help="gguf, nir or onnx; by the file's ending if left out")] = None,
     precision: Annotated[str | None, typer.Option(help="gguf: Q8_0, F16 or F32")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="onnx: standard operators alone")] = False,
 ) -> None:
     """Write a network in another format: ONNX (QDQ int8), GGUF, NIR."""
     from snngen.converters import exports
 
     chosen = kind or out.suffix.removeprefix(".")
-    options = {} if precision is None else {"precision": precision}
+    options: dict[str, str | bool] = {} if precision is None else {"precision": precision}
+    if plain:
+        options["exact"] = False
     require_all_writable(out)
     if precision is not None and chosen != "gguf":
         raise PromptError("--precision", f"{precision} for {chosen}", "only with gguf")
+    if plain and chosen != "onnx":
+        raise PromptError("--plain", f"for {chosen}", "only with onnx")
     for note in exports.write(snngen.load(model), out, chosen, **options):
         print(f"note: {note}", file=sys.stderr)
     print(f"wrote {out}: {out.stat().st_size:,} bytes")

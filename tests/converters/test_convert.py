@@ -14,6 +14,7 @@ from graphs import CONTEXT, DIM, GROUPS, HEADS, HIDDEN, VOCABULARY, WIDTH, rando
 from safetensors.numpy import save_file
 
 import snngen
+from snngen.converters import report
 from snngen.converters.convert import (
     LATENTS,
     LENGTH,
@@ -23,7 +24,6 @@ from snngen.converters.convert import (
     calibration_vectors,
     convert,
     convert_graph,
-    report,
 )
 from snngen.converters.graph import Graph
 from snngen.converters.operations import Linear, Pointwise
@@ -150,11 +150,11 @@ def test_the_network_speaks_as_the_model_does(conversion: Conversion) -> None:
 
 
 def test_the_report_is_plain_json(folder: Path, conversion: Conversion, tmp_path: Path) -> None:
-    told = json.loads(json.dumps(report(conversion), allow_nan=False))
+    told = json.loads(json.dumps(report.describe(conversion), allow_nan=False))
     assert told["provenance"] == json.loads(json.dumps(conversion.network.provenance))
     assert [layer["population"] for layer in told["layers"]] == [layer.population for layer in conversion.layers]
     silent = convert(write_folder(tmp_path / "silent", silent=True))  # has no signal in a layer, so no ratio
-    told = json.loads(json.dumps(report(silent), allow_nan=False))
+    told = json.loads(json.dumps(report.describe(silent), allow_nan=False))
     ratios = {layer["population"]: layer["decibels"] for layer in told["layers"]}
     assert ratios["layer1.gated"] is None
     assert told["provenance"]["signal_to_noise"] == ratios
