@@ -36,10 +36,12 @@ def run(network: Network, inputs: Sequence[int] | IntArray | Mapping[str, IntArr
     given = {source.name: _checked(network, source, inputs) for source in network.sources}
     if network.recurrent:
         return _run_in_turn(network, given)
-    codes: dict[str, IntArray] = dict(given)
+    codes: dict[str, IntArray] = {}
     for population in network.populations:
-        if population.name not in given:
-            codes[population.name] = population.neuron.reference(*_drives(network, population, codes))
+        name = population.name
+        codes[name] = (
+            given[name] if name in given else population.neuron.reference(*_drives(network, population, codes))
+        )
     return codes
 
 
