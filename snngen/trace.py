@@ -22,9 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from snngen.aside import written_aside
-from snngen.errors import FormatError, SnngenError, UnsupportedError
+from snngen.errors import FormatError, SnngenError
 from snngen.integers import IntArray, ones
 from snngen.network import Network
+from snngen.nir.recordings import NodeEvents, write_events
 
 FORMAT, VERSION = "snngen trace", 1
 CHUNK = 2**14
@@ -214,57 +215,17 @@ def _check(trace: Trace, events: Any, where: str) -> None:
 def write_nir(trace: Trace, path: str | Path) -> None:
     """Write a trace as NIR event data: a node per population, a sample per token, time in ticks, payload as value.
 
-    NIR keeps recordings in memory as a whole, so this takes as much as all events.
+    `snngen.nir.recordings.read_events` reads it. NIR keeps recordings in memory as a whole, so this takes as much as
+    all events.
     raises: UnsupportedError where the package `nir` is not installed.
     """
-    nir = _nir()
-    tokens, t_max = len(trace.tokens), float(trace.tokens[:, 1].max(initial=0))
+    every = trace.events().astype(np.int64)
     nodes = {}
-    every = trace.events()
     for p, (name, size) in enumerate(zip(trace.names, trace.sizes.tolist(), strict=True)):
         events = every[every[:, POPULATION] == p]
-        longest = int(np.bincount(events[:, TOKEN], minlength=1).max()) if len(events) else 0
-        idx = np.full((tokens, longest), -1, dtype=np.int64)
-        time, value = np.full((tokens, longest), np.inf), np.zeros((tokens, longest))
-        order = np.argsort(events[:, TOKEN], kind="stable")
-        events = events[order]
-        place = np.arange(len(events)) - np.searchsorted(events[:, TOKEN], events[:, TOKEN])
-        at = (events[:, TOKEN], place)
-        idx[at], time[at], value[at] = events[:, NEURON], events[:, TICK], events[:, PAYLOAD]
-        data = nir.ValuedEventData(idx=idx, time=time, n_neurons=size, t_max=t_max, value=value)
-        nodes[name] = nir.NIRNodeData(observables={"spikes": data})
-    with written_aside(Path(path)) as aside:
-        nir.write_data(str(aside), nir.NIRGraphData(nodes=nodes), compression="lzf")
-
-
-def read_nir(path: str | Path) -> dict[str, IntArray]:
-    """Read NIR event data: node -> (events, 4) int64 rows of sample, time (rounded), neuron, value.
-
-    Events without a value get 1.
-
-    raises: UnsupportedError without the package `nir`, FormatError for a file that it cannot read.
-    """
-    nir = _nir()
-    try:
-        graph = nir.read_data(str(path))
-    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise FormatError(str(path), str(error), "NIR event data") from error
-    rows: dict[str, IntArray] = {}
-    for name, node in graph.nodes.items():
-        data = node.observables["spikes"]
-        sample, place = np.nonzero(data.idx >= 0)
-        value = getattr(data, "value", np.ones(data.idx.shape))
-        parts = (sample, np.rint(data.time[sample, place]), data.idx[sample, place], np.rint(value[sample, place]))
-        rows[name] = np.stack([np.asarray(part, dtype=np.int64) for part in parts], axis=1)
-    return rows
-
-
-def _nir() -> Any:
-    try:
-        import nir
-    except ImportError as error:
-        raise UnsupportedError("NIR", "no package nir", "it", "pip install 'snngen[torch]'") from error
-    return nir
+        times, values = (events[:, column].astype(np.float64) for column in (TICK, PAYLOAD))
+        nodes[name] = NodeEvents(size, events[:, TOKEN], times, events[:, NEURON], values)
+    write_events(nodes, path, len(trace.tokens), float(trace.tokens[:, 1].max(initial=0)))
 
 
 def describe(trace: Trace) -> str:

@@ -15,7 +15,8 @@ from snngen.engines.ticked import TickedEngine
 from snngen.errors import FormatError
 from snngen.ledger import Ledger
 from snngen.network import Network
-from snngen.trace import TraceWriter, read_nir, read_trace, write_nir
+from snngen.nir.recordings import read_events
+from snngen.trace import TraceWriter, read_trace, write_nir
 
 TOKENS = [1, 5, 2]
 
@@ -113,11 +114,13 @@ def test_nir_event_data_there_and_back(tmp_path: Path) -> None:
     record(random_transformer(1), tmp_path / "run.h5")
     trace = read_trace(tmp_path / "run.h5")
     write_nir(trace, tmp_path / "run.nir")
-    rows = read_nir(tmp_path / "run.nir")
-    assert sum(len(events) for events in rows.values()) == trace.counts.sum()
+    nodes = read_events(tmp_path / "run.nir")
+    assert sum(len(events.times) for events in nodes.values()) == trace.counts.sum()
     for index, name in enumerate(trace.names):
         mine = trace.events()[trace.events()[:, 2] == index][:, [0, 1, 3, 4]]
-        assert sorted(map(tuple, rows[name].tolist())) == sorted(map(tuple, mine.tolist()))
+        theirs = nodes[name]
+        rows = zip(theirs.samples, theirs.times, theirs.neurons, theirs.values, strict=True)
+        assert sorted(rows) == sorted(map(tuple, mine.tolist()))
     data = nir.read_data(str(tmp_path / "run.nir")).nodes["layer0.gate"].observables["spikes"]
     assert data.n_neurons == 7
     assert data.shape[0] == len(TOKENS)
