@@ -77,8 +77,11 @@ class DynamicNeuron(ABC):
         """(n,) dv/dt and (n,) di/dt per second, for an input current from outside; all (n,) float64."""
 
     @abstractmethod
-    def evolve(self, v: FloatArray, i: FloatArray, seconds: float) -> tuple[FloatArray, FloatArray]:
-        """(n,) v and (n,) i after a time without events, exactly; thresholds are not looked at."""
+    def evolve(self, v: FloatArray, i: FloatArray, seconds: float | FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(n,) v and (n,) i after a time without events, exactly; thresholds are not looked at.
+
+        seconds: one time for all, or (n,).
+        """
 
     @property
     @abstractmethod
@@ -91,7 +94,7 @@ class DynamicNeuron(ABC):
         return type(self).__module__.rsplit(".", 1)[-1]
 
 
-def two_exponentials(seconds: float, tau_mem: FloatArray, tau_syn: FloatArray) -> FloatArray:
+def two_exponentials(seconds: float | FloatArray, tau_mem: FloatArray, tau_syn: FloatArray) -> FloatArray:
     """(n,) what a synaptic current of 1 has added to r * v after some seconds.
 
     K(t) = tau_syn / (tau_syn - tau_mem) (exp(-t / tau_syn) - exp(-t / tau_mem)), and t / tau exp(-t / tau) where both

@@ -52,7 +52,7 @@ class CurrentLeakyIntegrator(DynamicNeuron):
     def slope(self, v: FloatArray, i: FloatArray, current: FloatArray) -> tuple[FloatArray, FloatArray]:
         return (self.v_leak - v + self.r * i) / self.tau_mem, (-i + self.w_in * (current + self.bias)) / self.tau_syn
 
-    def evolve(self, v: FloatArray, i: FloatArray, seconds: float) -> tuple[FloatArray, FloatArray]:
+    def evolve(self, v: FloatArray, i: FloatArray, seconds: float | FloatArray) -> tuple[FloatArray, FloatArray]:
         steady = self.w_in * self.bias
         rest = self.v_leak + self.r * steady
         rise = self.r * (i - steady) * two_exponentials(seconds, self.tau_mem, self.tau_syn)

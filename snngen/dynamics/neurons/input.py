@@ -32,7 +32,7 @@ class Input(DynamicNeuron):
     def slope(self, v: FloatArray, i: FloatArray, current: FloatArray) -> tuple[FloatArray, FloatArray]:
         return np.zeros_like(v), np.zeros_like(i)
 
-    def evolve(self, v: FloatArray, i: FloatArray, seconds: float) -> tuple[FloatArray, FloatArray]:
+    def evolve(self, v: FloatArray, i: FloatArray, seconds: float | FloatArray) -> tuple[FloatArray, FloatArray]:
         return v, i
 
     @property

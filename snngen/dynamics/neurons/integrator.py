@@ -36,7 +36,7 @@ class Integrator(DynamicNeuron):
     def slope(self, v: FloatArray, i: FloatArray, current: FloatArray) -> tuple[FloatArray, FloatArray]:
         return self.r * (current + self.bias), np.zeros_like(i)
 
-    def evolve(self, v: FloatArray, i: FloatArray, seconds: float) -> tuple[FloatArray, FloatArray]:
+    def evolve(self, v: FloatArray, i: FloatArray, seconds: float | FloatArray) -> tuple[FloatArray, FloatArray]:
         return v + self.r * self.bias * seconds, i
 
     @property

@@ -42,7 +42,7 @@ class LeakyIntegrator(DynamicNeuron):
     def slope(self, v: FloatArray, i: FloatArray, current: FloatArray) -> tuple[FloatArray, FloatArray]:
         return (self.v_leak - v + self.r * (current + self.bias)) / self.tau_mem, np.zeros_like(i)
 
-    def evolve(self, v: FloatArray, i: FloatArray, seconds: float) -> tuple[FloatArray, FloatArray]:
+    def evolve(self, v: FloatArray, i: FloatArray, seconds: float | FloatArray) -> tuple[FloatArray, FloatArray]:
         rest = self.v_leak + self.r * self.bias
         return rest + (v - rest) * np.exp(-seconds / self.tau_mem), i
 
