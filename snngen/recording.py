@@ -31,6 +31,7 @@ CHUNK = 2**14  # events that are written at once
 PORTION = 2**16  # events that are read at once
 FLUSH = 1.0  # seconds
 LARGEST_CHUNK = 2**28  # bytes of one chunk of a file, which HDF5 unpacks whole
+UNDER_WAY = ("open for write", "lock file", "Resource temporarily unavailable")  # or its writer crashed
 FIELDS = {"t": "u8", "x": "u2", "y": "u2", "p": "u1"}
 
 
@@ -113,8 +114,10 @@ def read(path: Path, given: Sensor | None = None) -> tuple[Sensor, Iterator[Even
 
     try:
         file = h5py.File(path, "r")
-    except OSError:
-        file = h5py.File(path, "r", swmr=True)  # under way, or its writer crashed
+    except OSError as error:
+        if not any(word in str(error) for word in UNDER_WAY):
+            raise  # the other mode would try a damaged file again and again
+        file = h5py.File(path, "r", swmr=True)
     columns = _columns(file, str(path))
     offset = int(file["t_offset"][()]) if "t_offset" in file else 0
     sensor = _sensor(file) or given or _smallest(columns)

@@ -31,6 +31,7 @@ AT_ONCE, LONGEST = 2**20, 2**16  # bytes read at once, and of one datagram
 PACKETS = 2**13  # datagrams read at once
 LEAP = 10_000_000  # microseconds that a clock may jump ahead by, beyond the silence that was seen
 OVERFLOW = 40  # SO_RXQ_OVFL
+SHORTEST = 5e-4  # seconds that a sender sleeps at least: a sleep itself takes time
 NAMES = {"t64_x16_y16_on8": "faery", "t32_x16_y15_on1": "faery32"}
 
 
@@ -149,8 +150,9 @@ def send_udp(
     begin, per_packet = time.monotonic(), len(events) / max(len(packets), 1)
     with socket.socket(family, kind, protocol) as sending:
         for number, packet in enumerate(packets):
-            if rate is not None:
-                time.sleep(max(0.0, begin + number * per_packet / rate - time.monotonic()))
+            early = 0.0 if rate is None else begin + number * per_packet / rate - time.monotonic()
+            if early > SHORTEST:
+                time.sleep(early)
             sending.sendto(packet, address)
     return len(packets)
 
