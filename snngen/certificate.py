@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from snngen.errors import MismatchError, PromptError
 from snngen.integers import IntArray
 from snngen.ledger import GENERATE, Ledger
 from snngen.network import Network
+
+Tokens: TypeAlias = Sequence[int] | IntArray | Mapping[str, IntArray]
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,19 @@ class Certificate:
 class _Comparison:
     """Compares token after token with the reference, and counts."""
 
-    def __init__(self, network: Network, tokens: Sequence[int] | IntArray) -> None:
-        if not len(tokens):
+    def __init__(self, network: Network, tokens: Tokens) -> None:
+        if not isinstance(tokens, Mapping) and np.ndim(tokens) == 2:
+            tokens = {network.sources[0].name: np.asarray(tokens)}
+        self.count = min(map(len, tokens.values()), default=0) if isinstance(tokens, Mapping) else len(tokens)
+        if not self.count:
             raise PromptError("certificate", "no tokens", "at least one: nothing compared proves nothing")
+        if isinstance(tokens, Mapping) and any(len(codes) != self.count for codes in tokens.values()):
+            raise PromptError("certificate", "sources of different lengths", "as many positions of each")
+        names = {source.name for source in network.sources}
+        if isinstance(tokens, Mapping) and set(tokens) != names:
+            raise PromptError("certificate", f"codes of {sorted(tokens)}", f"those of {sorted(names)}, the sources")
         self.network, self.tokens = network, tokens
-        vectors = np.ndim(tokens) == 2
-        self.expected = reference.run(network, {network.sources[0].name: np.asarray(tokens)} if vectors else tokens)
+        self.expected = reference.run(network, tokens)
         self.codes = self.mismatches = self.decided = 0
         self.first: Mismatch | None = None
 
@@ -111,8 +120,9 @@ class _Comparison:
         self.decided += int(np.argmax(output) == np.argmax(self.expected[self.network.output][token]))
 
     def certificate(self) -> Certificate:
-        network, count = self.network, len(self.tokens)
-        prompt = hashlib.sha256(np.asarray(self.tokens, dtype="<i8").tobytes()).hexdigest()
+        network, count = self.network, self.count
+        given = [*self.tokens.values()] if isinstance(self.tokens, Mapping) else [self.tokens]
+        prompt = hashlib.sha256(b"".join(np.asarray(part, dtype="<i8").tobytes() for part in given)).hexdigest()
         logits = count * network[network.output].size
         return Certificate(
             count, len(network.populations), self.codes, logits, self.mismatches, self.first, self.decided,
@@ -122,31 +132,31 @@ class _Comparison:
 
 def certify(
     network: Network,
-    tokens: Sequence[int] | IntArray,
+    tokens: Tokens,
     engine: Engine | None = None,
     progress: Callable[[int, int], None] | None = None,
     ledger: Ledger | None = None,
 ) -> Certificate:
     """Run tokens through an engine and the reference and compare every code of every population and every logit.
 
-    tokens: (n,) token numbers, at most the context; or (n, size) codes of a network whose source takes a vector (see
-    `snngen.picture.encode`). engine: the one to check; a new one otherwise.
+    tokens: (n,) token numbers, at most the context; (n, size) codes of a network whose source takes a vector (see
+    `snngen.picture.encode`); or such codes by the name of each source. engine: the one to check; a new one otherwise.
     progress: is told (tokens done, tokens in all). ledger: receives what every token took, as generated ones.
     raises: PromptError for no tokens at all, or some that the network does not know.
     """
     comparison = _Comparison(network, tokens)
     engine = SettledEngine(network) if engine is None else engine
     engine.reset()
-    for index, token in enumerate(tokens):
-        if np.ndim(token):
-            engine.step(codes={network.sources[0].name: np.asarray(token)})
+    for index in range(comparison.count):
+        if isinstance(comparison.tokens, Mapping):
+            engine.step(codes={name: np.asarray(codes[index]) for name, codes in comparison.tokens.items()})
         else:
-            engine.step(int(token))
+            engine.step(int(comparison.tokens[index]))
         if ledger is not None:
             ledger.record(GENERATE, *engine.counted(), engine.ticks)
         comparison.add(index, engine.codes, engine.output)
         if progress is not None:
-            progress(index + 1, len(tokens))
+            progress(index + 1, comparison.count)
     return comparison.certificate()
 
 

@@ -9,8 +9,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from snngen.engines import Engine
+from snngen.engines.layout import check_codes
 from snngen.engines.settled import SettledEngine
 from snngen.errors import CapacityError, PromptError, SnngenError
+from snngen.integers import IntArray
 from snngen.ledger import GENERATE, PREFILL, Ledger
 from snngen.network import Network
 from snngen.sampling import Sampling
@@ -30,7 +32,8 @@ class Streamer(Protocol):
 class Generation:
     """A running or finished generation: iterate for tokens as they come, or read `text` and `tokens` of the whole.
 
-    engine: what runs. prompt: its tokens. tokens: prompt and generated. ledger: what was done, per token.
+    engine: what runs. prompt: its tokens. tokens: prompt and generated. ledger: what was done, per token, and per
+    position of the prefix. prefix: (n, size) codes of the second source, that came before the prompt.
     stopped: why it ended: ``length``, ``end`` (an end token) or ``context`` (full). slides: how often the memory was
     emptied and filled again with the newest half of the context.
     prefill_seconds, generate_seconds: time spent in the engine and the sampler.
@@ -45,8 +48,9 @@ class Generation:
         streamer: Streamer | None,
         when_full: WhenFull,
         engine: Engine,
+        prefix: IntArray,
     ) -> None:
-        self.network, self.prompt = network, [int(token) for token in prompt]
+        self.network, self.prompt, self.prefix = network, [int(token) for token in prompt], prefix
         self.ledger = Ledger(network, engine.spikes)
         self.stopped: str | None = None
         self.slides = 0
@@ -111,10 +115,20 @@ class Generation:
         started = time.perf_counter()
         self.engine.reset()
         self._run_of_engine = self.engine.runs
+        last = len(self.prefix) + len(tokens) - 1
+        for index, codes in enumerate(self.prefix):
+            self.engine.step(codes=positions(self.network, None, codes), read=index == last)
+            self.ledger.record(PREFILL, *self.engine.counted(), self.engine.ticks)
         for index, token in enumerate(tokens):
-            self.engine.step(token, read=index == len(tokens) - 1)
+            self._present(token, index + len(self.prefix) == last)
             self.ledger.record(PREFILL, *self.engine.counted(), self.engine.ticks)
         self.prefill_seconds += time.perf_counter() - started
+
+    def _present(self, token: int, read: bool = True) -> None:
+        if len(self.network.sources) == 1:
+            self.engine.step(token, read=read)
+        else:
+            self.engine.step(codes=positions(self.network, token), read=read)
 
     def _run(self) -> Iterator[int]:
         network, engine, context = self.network, self.engine, self.network.context
@@ -148,12 +162,26 @@ class Generation:
         context = self.network.context
         if context is not None and self.engine.position >= context:
             self.slides += 1
-            self._prefill([*self.prompt, *self._generated][-max(1, context // 2) :])
+            self._prefill([*self.prompt, *self._generated][-max(1, context // 2 - len(self.prefix)) :])
             return
         started = time.perf_counter()
-        self.engine.step(token)
+        self._present(token)
         self.ledger.record(GENERATE, *self.engine.counted(), self.engine.ticks)
         self.generate_seconds += time.perf_counter() - started
+
+
+def positions(network: Network, token: int | None, codes: IntArray | None = None) -> dict[str, IntArray]:
+    """What every source of a network gets at one position.
+
+    token: of the first source, none of its neurons where None. codes: (size,) of the second source, zeros where None;
+    the others get zeros.
+    """
+    given: dict[str, IntArray] = {source.name: np.zeros(source.size, dtype=np.int64) for source in network.sources}
+    if token is not None:
+        given[network.sources[0].name][token] = 1
+    if codes is not None:
+        given[network.sources[1].name] = codes
+    return given
 
 
 def generate(
@@ -168,6 +196,7 @@ def generate(
     streamer: Streamer | None = None,
     when_full: WhenFull = "stop",
     engine: Engine | None = None,
+    prefix: IntArray | None = None,
 ) -> Generation:
     """Generate tokens with a network.
 
@@ -177,20 +206,24 @@ def generate(
     when_full: ``stop`` when the context is full, or ``slide``: begin anew with the newest half of it, recomputed, so
         that every token is exactly what the network says about the tokens that it still sees.
     engine: one of this network (settled, ticked, ...); a new settled one otherwise.
+    prefix: (n, size) codes of the network's second source, positions that stand before the prompt and hold no token
+        (see `snngen.conditioning`); with one the prompt may be empty.
     returns: a Generation; nothing runs before it is iterated or read.
     raises: PromptError for an empty prompt, an unknown token or unusable settings; CapacityError for a prompt that is
         longer than the context.
     """
-    tokens = Text(network).encode(prompt) if isinstance(prompt, str) else [int(token) for token in prompt]
-    if not tokens:
+    before = _checked_prefix(network, prefix)
+    tokens = [] if prefix is not None and prompt == "" else _tokens(network, prompt)
+    if not tokens and not len(before):
         raise PromptError("prompt", "no tokens", "at least one: this network has no token that begins a text")
     wrong = [token for token in tokens if not 0 <= token < network.vocabulary]
     if wrong:
         raise PromptError("prompt", f"token {wrong[0]}", f"0..{network.vocabulary - 1}")
-    if network.context is not None and len(tokens) > network.context:
+    if network.context is not None and len(before) + len(tokens) > network.context:
         raise CapacityError(
-            "prompt", f"{len(tokens)} tokens", f"at most {network.context}, the context", "Shorten the prompt"
-        )
+            "prompt", f"{len(before) + len(tokens)} tokens", f"at most {network.context}, the context",
+            "Shorten the prompt",
+        )  # fmt: skip
     if max_new_tokens < 1:
         raise PromptError("max_new_tokens", str(max_new_tokens), "1 or more")
     if when_full not in ("stop", "slide"):
@@ -198,4 +231,23 @@ def generate(
     if engine is not None and engine.network is not network:
         raise PromptError("engine", "an engine of another network", "SettledEngine(network)")
     sampling = Sampling(temperature, top_k, top_p, seed)
-    return Generation(network, tokens, max_new_tokens, sampling, streamer, when_full, engine or SettledEngine(network))
+    engine = SettledEngine(network) if engine is None else engine
+    return Generation(network, tokens, max_new_tokens, sampling, streamer, when_full, engine, before)
+
+
+def _tokens(network: Network, prompt: str | Sequence[int]) -> list[int]:
+    return Text(network).encode(prompt) if isinstance(prompt, str) else [int(token) for token in prompt]
+
+
+def _checked_prefix(network: Network, prefix: IntArray | None) -> IntArray:
+    """(n, size) codes; none where there is no prefix."""
+    if prefix is None:
+        return np.zeros((0, 0), dtype=np.int64)
+    if len(network.sources) != 2:
+        raise PromptError("prefix", f"{len(network.sources)} sources", "two: tokens, and what the prefix drives")
+    given, size = np.asarray(prefix), network.sources[1].size
+    if given.ndim != 2 or given.shape[1] != size or not len(given) or given.dtype.kind not in "iu":
+        raise PromptError("prefix", f"shape {given.shape} of {given.dtype}", f"(n, {size}) integers, n >= 1")
+    for codes in given:
+        check_codes(network, positions(network, None, codes))
+    return given

@@ -28,8 +28,6 @@ from snngen import neurons, synapses
 from snngen.aside import written_aside
 from snngen.errors import FormatError, SnngenError
 from snngen.network import Network, Population, Projection
-from snngen.neurons import Neuron
-from snngen.synapses import Synapse
 
 T = TypeVar("T")
 
@@ -126,7 +124,7 @@ def write(network: Network, file: h5py.Group) -> None:
         entry = group.create_group(f"{index:04d}")
         entry.attrs.update(name=population.name, kind=population.neuron.kind)
         entry["scale"] = population.scale
-        _write_fields(entry, population.neuron)
+        write_fields(entry, population.neuron)
     group = file.create_group("projections")
     for index, projection in enumerate(network.projections):
         entry = group.create_group(f"{index:04d}")
@@ -136,7 +134,7 @@ def write(network: Network, file: h5py.Group) -> None:
         )  # fmt: skip
         if projection.delayed:
             entry.attrs["delayed"] = 1
-        _write_fields(entry, projection.synapse)
+        write_fields(entry, projection.synapse)
 
 
 def load(path: str | Path | None = None) -> Network:
@@ -160,8 +158,9 @@ def checksum(network: Network) -> str:
     return hasher.hexdigest()
 
 
-def _write_fields(entry: h5py.Group, model: Neuron | Synapse) -> None:
-    for part in fields(model):  # type: ignore[arg-type]
+def write_fields(entry: h5py.Group, model: Any) -> None:
+    """Write the fields of a neuron or synapse model: arrays as datasets, all else as attributes."""
+    for part in fields(model):
         value = getattr(model, part.name)
         if isinstance(value, np.ndarray):
             packed = {"compression": "gzip", "shuffle": True} if value.size > 64 else {}
@@ -183,7 +182,7 @@ def read(file: h5py.Group, where: str, size: int) -> Network:
     for key, entry in sorted(file["populations"].items()):
         at = f"{where}:/populations/{key}"
         neuron = _model(entry, neurons.by_kind, {"name", "kind"}, {"scale"}, at, size)
-        populations.append(Population(str(entry.attrs["name"]), neuron, _array(entry["scale"], at, size)))
+        populations.append(Population(str(entry.attrs["name"]), neuron, numbers(entry["scale"], at, size)))
     projections = []
     for key, entry in sorted(file["projections"].items()):
         at, known = f"{where}:/projections/{key}", {"source", "target", "operand", "writer", "kind", "delayed"}
@@ -237,11 +236,12 @@ def _model(
         raise FormatError(where, f"fields {sorted(found)}", f"{sorted(expected)} of {kind}")
     values: dict[str, Any] = {}
     for name in found:
-        values[name] = _array(entry[name], where, size) if name in entry else int(entry.attrs[name])
+        values[name] = numbers(entry[name], where, size) if name in entry else int(entry.attrs[name])
     return model(**values)
 
 
-def _array(dataset: Any, where: str, size: int) -> Any:
+def numbers(dataset: Any, where: str, size: int) -> Any:
+    """The array in a dataset. size: bytes of the file. raises: FormatError for no numbers, or more than fit."""
     if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "iuf":
         raise FormatError(where, "something that is not a numeric dataset", "a numeric dataset")
     if dataset.nbytes > DEFLATE_LIMIT * size:
