@@ -1,4 +1,4 @@
-"""Live: what the outputs of a network of continuous time cost on a chip, priced like the tokens of a ledger.
+"""Live: what the outputs of a stream cost on a chip, priced like the tokens of a ledger.
 
 synapses = J/synaptic operation * synaptic operations
 neuron updates = J/neuron update * neuron updates
@@ -35,10 +35,38 @@ from snngen.hardware.chip import (
 )
 from snngen.hardware.price import NOT_PLACED, UNPRICED, Term, Unpriced
 from snngen.hardware.quantity import PER_OPERATION, Quantity
+from snngen.network import Network
 from snngen.streaming.work import Work
 
 # What a ledger's total leaves out and a stream's too.
 LEFT_OUT = ("idle neuron updates", "messages to more cores", "host link")
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """What prices need to know of all that runs for a stream.
+
+    inputs: populations whose events come from outside. senders: those that events leave towards others. synapses: how
+    many.
+    """
+
+    inputs: frozenset[str]
+    senders: frozenset[str]
+    synapses: int
+
+    @classmethod
+    def of(cls, networks: Mapping[str, DynamicNetwork | Network]) -> Circuit:
+        """networks: by the prefix that their populations have in the work, "" for the one that hears the sensor."""
+        outside = [f"{prefix}{name}" for prefix, network in networks.items() for name in _from_outside(network)]
+        links = [(prefix, link) for prefix, network in networks.items() for link in network.projections]
+        senders = frozenset(f"{prefix}{link.source}" for prefix, link in links)
+        return cls(frozenset(outside), senders, sum(link.synapse.count for _, link in links))
+
+    def chips(self, chip: Chip) -> int:
+        """ceil(synapses of one byte / synaptic memory per chip), at least 1; 1 where the memory is not known."""
+        if MEMORY not in chip.quantities:
+            return 1
+        return max(1, -(-self.synapses // int(chip.quantities[MEMORY].value)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +102,8 @@ class LivePrice:
         }
 
 
-def price_live(network: DynamicNetwork, work: Work, seconds: float, outputs: int, chip: Chip) -> LivePrice:
-    """Price what a network did for some outputs.
+def price_live(circuit: Circuit, work: Work, seconds: float, outputs: int, chip: Chip) -> LivePrice:
+    """Price what was done for some outputs.
 
     work, seconds: of all outputs together. chip: a neuromorphic one.
     raises: UnsupportedError for a conventional chip, which has no figures by cause; for no outputs.
@@ -83,10 +111,10 @@ def price_live(network: DynamicNetwork, work: Work, seconds: float, outputs: int
     _require_neuromorphic(chip)
     if outputs < 1:
         raise UnsupportedError("price_live", f"{outputs} outputs", "at least one")
-    chips = chips_needed(network, chip)
+    chips = circuit.chips(chip)
     terms = tuple(
         Term(cause, chip.quantities[cause] * _counted(count / outputs, unit), at_least)
-        for cause, count, unit, at_least in _counts(network, work)
+        for cause, count, unit, at_least in _counts(circuit, work)
         if cause in chip.quantities
     )
     if STATIC_POWER in chip.quantities:
@@ -100,17 +128,17 @@ def price_live(network: DynamicNetwork, work: Work, seconds: float, outputs: int
     return LivePrice(chip, chips, outputs, seconds / outputs, terms, tuple(Unpriced(*item) for item in reasons.items()))
 
 
-def pricing(network: DynamicNetwork, chips: Sequence[Chip]) -> Callable[[Work, float], Mapping[str, float]]:
+def pricing(circuit: Circuit, chips: Sequence[Chip]) -> Callable[[Work, float], Mapping[str, float]]:
     """Joules by chip of some work in some seconds of a stream, quickly: the best figures alone.
 
     raises: UnsupportedError for a conventional chip.
     """
     for chip in chips:
         _require_neuromorphic(chip)
-    held = {chip.name: chips_needed(network, chip) for chip in chips}
+    held = {chip.name: circuit.chips(chip) for chip in chips}
 
     def joules(work: Work, seconds: float) -> dict[str, float]:
-        counts = [(cause, count) for cause, count, _, _ in _counts(network, work)]
+        counts = [(cause, count) for cause, count, _, _ in _counts(circuit, work)]
         found = {}
         for chip in chips:
             known = chip.quantities
@@ -122,23 +150,19 @@ def pricing(network: DynamicNetwork, chips: Sequence[Chip]) -> Callable[[Work, f
     return joules
 
 
-def chips_needed(network: DynamicNetwork, chip: Chip) -> int:
-    """ceil(synapses of one byte / synaptic memory per chip), at least 1; 1 where the memory is not known."""
-    if MEMORY not in chip.quantities:
-        return 1
-    stored = sum(projection.synapse.count for projection in network.projections)
-    return max(1, -(-stored // int(chip.quantities[MEMORY].value)))
-
-
-def _counts(network: DynamicNetwork, work: Work) -> Iterator[tuple[str, float, str, bool]]:
+def _counts(circuit: Circuit, work: Work) -> Iterator[tuple[str, float, str, bool]]:
     """Cause, how often, unit, and whether it is a lower bound."""
-    senders = {projection.source for projection in network.projections}
-    own = sum(count for name, count in work.events.items() if name not in network.inputs)
-    sent = sum(count for name, count in work.events.items() if name in senders)
+    own = sum(count for name, count in work.events.items() if name not in circuit.inputs)
+    sent = sum(count for name, count in work.events.items() if name in circuit.senders)
     yield SYNAPSES, work.synaptic_operations, "synaptic operation/token", False
     yield NEURON_UPDATES, work.neuron_updates, "neuron update/token", False
     yield SPIKE_OUTPUT, own, "event/token", False
     yield MESSAGES, sent, "message/token", True
+
+
+def _from_outside(network: DynamicNetwork | Network) -> tuple[str, ...]:
+    """Populations whose events a sensor, or another network, has sent."""
+    return network.inputs if isinstance(network, DynamicNetwork) else tuple(source.name for source in network.sources)
 
 
 def _require_neuromorphic(chip: Chip) -> None:

@@ -54,6 +54,10 @@ class EventQueue:
         self._closed = False
         self._changed = threading.Condition()
         self.most = 0
+        if policy == MERGE:  # compile the kernel, or load it, before events wait
+            self._append(np.zeros(1, dtype=EVENT), np.zeros(1, dtype=np.int64))
+            self._merge()
+            self._head = self._depth = self.most = 0
 
     @property
     def depth(self) -> int:

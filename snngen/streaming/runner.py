@@ -30,6 +30,7 @@ WAIT = 0.1  # seconds that a thread waits before it looks whether it is to end
 NAP = 0.0005  # seconds between reads that bring little: threads that wake for every event take each other's time
 LITTLE = 256  # events
 MOST = 2**13  # events taken at once
+AT_ONCE = 2**18  # events of one microsecond before time is made to go on, since all of them wait for its end
 PATIENCE = 1.0  # seconds that a source has to return when the stream ends
 FAULTS = 1000  # answers in a row that are no events: the source is given up
 SWITCH = 0.0005  # seconds after which Python lets the other thread run, 5 ms otherwise
@@ -46,7 +47,8 @@ class Stream:
     source: read by this stream alone, and closed by it. application: see `snngen.streaming.application`.
     policy, queue_events, merge_us: of the queue of events, see `snngen.streaming.event_queue`; the queue of `outputs`
         outputs follows the same policy.
-    period_us: an output for each period of stream time in which there were events; None for one after every batch.
+    period_us: an output for each period of stream time in which there were events, they end at its multiples; None for
+        one after every batch.
     settle_s: seconds of silence after the rest of a period, before it is answered without waiting for more.
     seconds: ends after so much stream time, or so much time on the wall clock, whichever comes first.
     record: is given the events that the application takes, as they are taken.
@@ -80,6 +82,7 @@ class Stream:
         self._settle_s, self._seconds, self._record, self._price = settle_s, seconds, record, price
         self._histogram, self._heard = Histogram(), Heard()
         self._work, self._since, self._busy, self._garbage, self._in_hand = Work(), 0.0, 0.0, 0, 0
+        self._at_once = 0
         self._first_s = self._end_s = None  # type: float | None
         self._deadline = float("inf")
         self._ended, self._failure, self._doing = "", "", "application"
@@ -106,12 +109,15 @@ class Stream:
 
     def __iter__(self) -> Iterator[Output]:
         """The outputs as they come, until the stream has ended; begin it with `with`."""
+        return (output for output in self.outputs() if output is not None)
+
+    def outputs(self) -> Iterator[Output | None]:
+        """The outputs as they come, and None whenever a tenth of a second brought none."""
         while not self._outputs.ended:
             answer = self._outputs.take(WAIT)
-            if answer is not None:
-                yield self._delivered(answer)
-            elif time.monotonic() > self._deadline:
+            if answer is None and time.monotonic() > self._deadline:
                 self.stop(TIME_OVER)
+            yield None if answer is None else self._delivered(answer)
 
     def stop(self, why: str = STOPPED) -> None:
         """End: events that wait are dropped ("stopped"), outputs that wait can still be received."""
@@ -138,9 +144,9 @@ class Stream:
                 self._failure = self._failure or "source: it does not return from read"
 
     @property
-    def tally(self) -> Any:
-        """Where every event is, see `snngen.streaming.tally`."""
-        return self._queue.tally
+    def work(self) -> Work:
+        """What was done for all outputs."""
+        return self._work
 
     def status(self) -> Status:
         """How it is doing now, or, when it has ended, how it did."""
@@ -156,7 +162,7 @@ class Stream:
         read = self._histogram.percentile
         longest = self._histogram.longest_ns * 1e-9 if self._histogram.total else None
         return Status(
-            tally, self._rejected(), rates[0], rates[1], self._clock.elapsed_s, wall,
+            tally, self._rejected(), rates[0], rates[1], self._clock.elapsed_s, self._clock.answered_s, wall,
             min(1.0, self._busy / wall) if wall > 0 else 0.0, self._queue.depth, self._queue.most, self._queue.capacity,
             self._outputs.made, self._outputs.dropped, Latency(read(0.5), read(0.95), read(0.99), longest),
             self._mean_energy(), self._ended, self._failure,
@@ -174,8 +180,7 @@ class Stream:
         outputs = self._outputs.made
         if self._price is None or outputs == 0:
             return {}
-        seconds = (self._clock.now_us - (self._clock.start_us or 0)) * 1e-6
-        return {chip: joules / outputs for chip, joules in self._price(self._work, seconds).items()}
+        return {chip: joules / outputs for chip, joules in self._price(self._work, self._clock.answered_s).items()}
 
     def _end(self, why: str) -> None:
         self._ended = self._ended or why
@@ -202,7 +207,6 @@ class Stream:
                 events = self.source.read(WAIT)
                 now = time.monotonic_ns()
                 if events is None:
-                    self._end(ENDED)
                     break
                 faults = self._hand_over(events, before if now - began < NAP * 1e9 else now, faults)
                 before = time.monotonic_ns()
@@ -244,8 +248,9 @@ class Stream:
                 if time.monotonic() > self._deadline:
                     self.stop(TIME_OVER)
             if self._clock.open:
-                whole = self._ended == ENDED and self._clock.period_us is not None
+                whole = not self._ended and self._clock.period_us is not None
                 self._answer(self._clock.end_us if whole else self._clock.last_us + 1)
+            self._end(ENDED)
         except Exception as error:  # whatever an application of the user's raises ends the stream, and is said
             self._fail(self._doing, error)
             self._settled(self._in_hand, "failed")
@@ -273,12 +278,13 @@ class Stream:
         if not len(events):
             return
         times = np.ascontiguousarray(events["t"])
+        clock.floor_us = int(times[-1])
         if clock.start_us is None:
             clock.begin(int(times[0]))
-            self.application.begin(int(times[0]))
+            self.application.begin(clock.start_us or 0)
         end = len(events)
-        if self._seconds is not None and clock.start_us is not None:
-            end = int(np.searchsorted(times, np.uint64(clock.start_us + int(self._seconds * 1e6))))
+        if self._seconds is not None:
+            end = int(np.searchsorted(times, np.uint64(clock.first_us + int(self._seconds * 1e6))))
         self._hear(events[:end], times[:end], arrivals[:end])
         if end < len(events):
             self._settled(len(events) - end, STOPPED)
@@ -294,20 +300,23 @@ class Stream:
             self._record(events)
             self._doing = "application"
         while begin < len(events):
+            if int(times[begin]) < clock.now_us:  # of the same microsecond as the last one, which was answered already
+                times, events = np.maximum(times, np.uint64(clock.now_us)), events.copy()
+                events["t"] = times
             first = int(times[begin])
             if first >= clock.end_us:
                 if clock.open:
                     self._answer(clock.end_us)
                 clock.turn(first)
             end = int(np.searchsorted(times, np.uint64(clock.end_us)))
-            part = events[begin:end]
-            if first < clock.now_us:  # of the same microsecond as the last one, which was answered already
-                part = part.copy()
-                np.maximum(part["t"], np.uint64(clock.now_us), out=part["t"])
-            self.application.take(part)
+            self.application.take(events[begin:end])
             self._settled(end - begin)
             self._heard.add(arrivals[begin:end])
-            clock.heard(int(times[end - 1]))
+            last = int(times[end - 1])
+            self._at_once = self._at_once + end - begin if last == clock.last_us else 0
+            clock.heard(last)
+            if self._at_once > AT_ONCE:
+                self._answer(last + 1)
             begin = end
 
     def _settled(self, events: int, reason: str | None = None) -> None:

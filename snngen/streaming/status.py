@@ -32,7 +32,8 @@ class Status:
 
     tally: where all events are. rejected: what the source refused, by reason. events_in, events_out: per second of the
     wall clock, sent and processed: over the last second while running, over all of it at the end.
-    stream_s: stream time from the first event to the last one taken. wall_s: since the first event arrived.
+    stream_s: stream time from the first event to the last one taken. answered_s: to the last answer, from the
+    beginning of the first period. wall_s: since the first event arrived.
     busy: share of the wall clock in which the simulator worked. queue, queue_most, queue_events: events that wait, most
     that ever did, and for how many there is room. outputs, outputs_dropped: made, and dropped for want of a receiver.
     energy: per output, as the stream's `price` says it. ended: why it ended, "" while it runs. failure: what failed.
@@ -43,6 +44,7 @@ class Status:
     events_in: float
     events_out: float
     stream_s: float
+    answered_s: float
     wall_s: float
     busy: float
     queue: int
@@ -73,6 +75,7 @@ class Status:
             "events_per_second_in": self.events_in,
             "events_per_second_out": self.events_out,
             "stream_seconds": self.stream_s,
+            "answered_seconds": self.answered_s,
             "wall_seconds": self.wall_s,
             "real_time_factor": self.real_time_factor,
             "headroom": self.headroom,
