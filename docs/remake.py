@@ -5,6 +5,8 @@ makes it:
 
     <!-- table: snngen codes ... --markdown -->
     <!-- end -->
+
+or, where a script of this folder makes it, `python docs/conversions.py`.
 """
 
 from __future__ import annotations
@@ -22,9 +24,14 @@ TABLE = re.compile(r"(<!-- table: (?P<command>.+?) -->\n).*?(<!-- end -->)", re.
 
 
 def snngen(*words: str) -> str:
-    """Run the command `snngen` of this environment from the root of the repository; returns what it prints."""
-    command = [str(Path(sys.executable).with_name("snngen")), *words]
-    print("$", shlex.join(["snngen", *words]), flush=True)
+    """Run the command `snngen`; returns what it prints."""
+    return printed("snngen", *words)
+
+
+def printed(program: str, *words: str) -> str:
+    """Run `snngen` or `python` of this environment from the root of the repository; returns what it prints."""
+    command = [str(Path(sys.executable).with_name(program)), *words]
+    print("$", shlex.join([program, *words]), flush=True)
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=DOCS.parent).stdout
 
 
@@ -34,8 +41,7 @@ def tables() -> None:
         text = page.read_text(encoding="utf-8")
 
         def fill(match: re.Match[str]) -> str:
-            _, *words = shlex.split(match["command"])
-            return f"{match[1]}\n{snngen(*words)}\n{match[3]}"
+            return f"{match[1]}\n{printed(*shlex.split(match['command']))}\n{match[3]}"
 
         filled = TABLE.sub(fill, text)
         if filled != text:

@@ -14,20 +14,24 @@ from snngen.converters.convert import Conversion
 from snngen.engines.settled import SettledEngine
 from snngen.likelihood import nats, nats_per_token
 
-SCRIPT = Path(__file__).parent.parent / "examples" / "train_small.py"
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
+
+import trained_models
+
 SHARE = 0.9  # of the text; the rest was not trained on
 
 
-def train(family: str, corpus: Path, out: Path, steps: int) -> Path:
-    """The folder of a model of the family; a test that asks for it is skipped where torch or transformers is absent."""
+def train(family: str, corpus: Path, steps: int) -> Path:
+    """The folder of a model of the family, trained once for all runs and for the tables of the docs.
+
+    A test that asks for it is skipped where torch or transformers is absent.
+    """
     for library in ("torch", "transformers"):
         pytest.importorskip(library, reason="training needs torch and transformers (pip install snngen[parity])")
-    options = ["--family", family, "--corpus", corpus, "--out", out, "--steps", steps, "--validate", 2000]
-    done = subprocess.run([sys.executable, SCRIPT, *map(str, options)], capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr
+    folder = trained_models.trained(family, steps, corpus)
     # a model that has learned nothing loses nothing either; the frequencies of bytes alone give 3.3 nats
-    assert json.loads((out / "training.json").read_text())["validation_nats_per_byte"] < 2.6
-    return out
+    assert json.loads((folder / "training.json").read_text())["validation_nats_per_byte"] < 2.6
+    return folder
 
 
 def sequences(corpus: Path, count: int, length: int, held_out: bool) -> np.ndarray:

@@ -22,7 +22,7 @@ FAMILIES = {"gpt2": (300, 2.1), "gemma": (150, 2.5), "phi": (150, 2.5), "phi3": 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_trained_model_keeps_its_perplexity_and_speaks(family: str, shared: Path, tmp_path: Path) -> None:
     corpus, (steps, loss) = shared / "text" / "tinyshakespeare.txt", FAMILIES[family]
-    folder = trained.train(family, corpus, tmp_path / "model", steps)
+    folder = trained.train(family, corpus, steps)
     assert json.loads((folder / "training.json").read_text())["validation_nats_per_byte"] < loss
     conversion = convert(folder, calibrate=trained.sequences(corpus, 8, 128, held_out=False))
     held_out = trained.sequences(corpus, 24, 129, held_out=True)
