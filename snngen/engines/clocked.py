@@ -69,6 +69,7 @@ class ClockedEngine:
         }
         self._waiting: dict[int, dict[str, Floats]] = {}  # step -> drive by population
         self._events = dict.fromkeys(self.network.order, 0)
+        self._later: dict[int, list[tuple[int, int]]] = {}  # step -> projection, operations
         self._operations = [0] * len(self.network.projections)
 
     def step(self, inputs: dict[str, FloatArray] | None = None) -> dict[str, IntArray]:
@@ -82,6 +83,8 @@ class ClockedEngine:
             if name not in self.network.inputs or np.shape(values) != (self.network[name].size,):
                 raise PromptError("step", f"{name!r}, shape {np.shape(values)}", f"inputs {self.network.inputs}")
         drives = self._waiting.pop(self.steps, {})
+        for projection, operations in self._later.pop(self.steps, []):
+            self._operations[projection] += operations
         fired: dict[str, IntArray] = {}
         for population in self.network.populations:
             name = population.name
@@ -103,15 +106,22 @@ class ClockedEngine:
         for index, projection in enumerate(self.network.projections):
             if projection.source != name:
                 continue
-            times = (sent != 0).astype(np.int64) if outside else sent.astype(np.int64)
-            self._operations[index] += int((times * self._fan_out[index]).sum())
+            synapses = ((sent != 0) if outside else sent.astype(np.int64)) * self._fan_out[index]
             lags = self._lags[index]
             for lag in np.unique(lags[sent != 0] if lags.size > 1 else lags).tolist():
                 part = np.where(lags == lag, sent, 0).astype(self.rule.dtype)
+                self._count(self.steps + lag, index, int(synapses[np.broadcast_to(lags == lag, synapses.shape)].sum()))
                 target = drives if lag == 0 else self._waiting.setdefault(self.steps + lag, {})
                 drive = self._rules[projection.target].deliver(projection.synapse, part, lag == 0)
                 drive = drive if self.charge == 1.0 else (drive * self.charge).astype(self.rule.dtype)
                 target[projection.target] = target[projection.target] + drive if projection.target in target else drive
+
+    def _count(self, step: int, projection: int, operations: int) -> None:
+        """Count operations in the step in which they are done."""
+        if step == self.steps:
+            self._operations[projection] += operations
+        else:
+            self._later.setdefault(step, []).append((projection, operations))
 
     def run(
         self,

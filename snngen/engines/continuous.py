@@ -394,7 +394,7 @@ class Layout:
         for row, tau in enumerate(self.taus):
             decays[row] = np.exp(-np.arange(TABLE) / tau), np.exp(-np.arange(TABLE) * (TABLE / tau))
         clock = np.zeros(kernel.CLOCK, dtype=np.int64)
-        clock[kernel.WORST] = self._worst
+        clock[kernel.WORST], clock[kernel.FORKS] = self._worst, self._forks
         clock[kernel.OUTPUTS] = (self.populations[:, kernel.SIZE] * self.populations[:, kernel.RECORDED]).sum()
         rows = max(ROWS, 2 * int(clock[kernel.OUTPUTS]))
         room = max(1024, int(clock[kernel.WORST]))
@@ -421,7 +421,7 @@ class Layout:
         delays: list[npt.NDArray[Any]] = []
         targets: list[npt.NDArray[Any]] = [np.arange(max([0, *dense]), dtype=np.int32)]  # what every dense row reaches
         weights: list[npt.NDArray[Any]] = []
-        self._worst = 0
+        self._worst = self._forks = 0
         for at, index in enumerate(self.order):
             row = table[at]
             projection = network.projections[index]
@@ -444,7 +444,9 @@ class Layout:
             if sends[kernel.SENT] == 0:
                 sends[kernel.SENDS] = at
             sends[kernel.SENT] += 1
-            if row[kernel.DELAYED] and not sends[kernel.OUTSIDE]:
+            if row[kernel.DELAYED] and sends[kernel.OUTSIDE]:
+                self._forks += 1
+            elif row[kernel.DELAYED]:
                 self._worst += projection.synapse.source_size
         joined = [np.concatenate([np.zeros(0, dtype=np.int64), *parts]) for parts in (integers, pointers, delays)]
         floats = np.concatenate([np.zeros(0), *weights])

@@ -36,12 +36,14 @@ PROJECTION_COLUMNS = 12
 THRESHOLD, RESET, SUBTRACTED, GAIN, TAU_MEM, TAU_SYN, RESISTANCE, DRIFT, U, CURRENT = range(10)
 NEURON_COLUMNS = 10
 
+# WORST: delayed events that the neurons can send in one moment; FORKS: those that one event from outside can
+
 # Kinds of synapses
 DENSE, SPARSE, CONVOLUTION, ONE_TO_ONE = range(4)
 
 # Places in `clock`
-INPUT, FLYING, CROSSING, ROWS, MOMENTS, WORST, OUTPUTS, MOST_FLYING, NEEDED, RUNAWAY = range(10)
-CLOCK = 10
+INPUT, FLYING, CROSSING, ROWS, MOMENTS, WORST, FORKS, OUTPUTS, MOST_FLYING, NEEDED, RUNAWAY = range(11)
+CLOCK = 11
 
 DONE, RECORD_FULL, QUEUE_FULL, RAN_AWAY = range(4)
 MOST_AT_ONCE = 100_000  # spikes of one neuron in one moment
@@ -50,7 +52,7 @@ MOST_AT_ONCE = 100_000  # spikes of one neuron in one moment
 class Tables(NamedTuple):
     """All arrays of a network in the continuous engine.
 
-    populations (p, 16), projections (q, 12), clock (10,) int64: see the columns above.
+    populations (p, 16), projections (q, 12), clock (11,) int64: see the columns above.
     neurons (10, n) float64: potentials are deviations from rest, times are ticks.
     last (n,) int64: when each neuron was brought up to date; ~start where it was not yet.
     touched, fired (n,) int32, worth (n,) float64: by population, the neurons of this moment, how often they fire.
@@ -405,8 +407,8 @@ def advance(until: int, ticks: Ints, populations: Ints, numbers: Ints, weights: 
             end += 1
         if clock[ROWS] + clock[OUTPUTS] > t.record_ticks.size:
             return RECORD_FULL
-        needed = clock[FLYING] + clock[WORST] + (end - clock[INPUT]) * t.projections.shape[0]
-        if clock[WORST] > 0 and needed > t.queue_ticks.size:
+        needed = clock[FLYING] + clock[WORST] + (end - clock[INPUT]) * clock[FORKS]
+        if needed > t.queue_ticks.size:
             clock[NEEDED] = needed
             return QUEUE_FULL
         if clock[FLYING] + clock[CROSSING] > 0:
