@@ -46,6 +46,7 @@ INPUT, FLYING, CROSSING, ROWS, MOMENTS, WORST, FORKS, OUTPUTS, MOST_FLYING, NEED
 CLOCK = 11
 
 DONE, RECORD_FULL, QUEUE_FULL, RAN_AWAY = range(4)
+FEW = 32  # events of one tick that are ordered by insertion
 MOST_AT_ONCE = 100_000  # spikes of one neuron in one moment
 
 
@@ -433,22 +434,37 @@ def foresee_all(now: int, t: Tables) -> None:
             clock[CROSSING] = queues.schedule(k, due, clock[CROSSING], t.crossings, t.place, t.due)
 
 
+@njit(cache=True, **LEAN)
+def behind(a: int, b: int, populations: Ints, numbers: Ints, weights: Floats) -> bool:
+    """True where event a comes after event b of the same tick."""
+    if populations[a] != populations[b]:
+        return bool(populations[a] > populations[b])
+    return bool(numbers[a] > numbers[b] or (numbers[a] == numbers[b] and weights[a] > weights[b]))
+
+
+@njit(cache=True, **LEAN)
+def insert(start: int, end: int, populations: Ints, numbers: Ints, weights: Floats) -> None:
+    """Order a few events of one tick by insertion."""
+    for at in range(start + 1, end):
+        to = at
+        while to > start and behind(to - 1, to, populations, numbers, weights):
+            populations[to - 1], populations[to] = populations[to], populations[to - 1]
+            numbers[to - 1], numbers[to] = numbers[to], numbers[to - 1]
+            weights[to - 1], weights[to] = weights[to], weights[to - 1]
+            to -= 1
+
+
 @njit(cache=True, nogil=True)
 def order_events(ticks: Ints, populations: Ints, numbers: Ints, weights: Floats) -> None:
     """Order events of equal ticks by population, neuron and weight, in place; the ticks must not descend."""
     start = 0
     while start < ticks.size:
         end = start + 1
-        sorted_already = True
         while end < ticks.size and ticks[end] == ticks[start]:
-            a, b = end - 1, end
-            if populations[a] > populations[b] or (
-                populations[a] == populations[b]
-                and (numbers[a] > numbers[b] or (numbers[a] == numbers[b] and weights[a] > weights[b]))
-            ):
-                sorted_already = False
             end += 1
-        if not sorted_already:
+        if end - start <= FEW:
+            insert(start, end, populations, numbers, weights)
+        else:
             order = np.argsort(weights[start:end], kind="mergesort")
             keys = (populations[start:end].astype(np.int64) << 32) | numbers[start:end]
             order = order[np.argsort(keys[order], kind="mergesort")]

@@ -90,6 +90,19 @@ def test_simultaneous_events_are_summed_before_thresholds_and_fire_in_order() ->
     assert rows(engine.run([8, 8], [1, 0], [1.0, 0.5])) == [(8000, "out", k) for k in range(3)]
 
 
+def test_many_events_of_one_moment_come_in_any_order() -> None:
+    """Few are ordered by insertion, many by merging: sums of floats show any other order."""
+    rng = np.random.default_rng(1)
+    for count in (2, 32, 33, 500):
+        numbers, weights = rng.integers(0, 3, count), rng.normal(size=count)
+        ends = []
+        for order in (np.arange(count), rng.permutation(count), rng.permutation(count)):
+            engine = ContinuousEngine(one(LeakyIntegrator(np.full(1, 0.01)), 0.3, inputs=3))
+            engine.run(np.full(count, 4), numbers[order], weights[order])
+            ends.append(engine.potential("out")[0])
+        assert ends[0] == ends[1] == ends[2]
+
+
 def test_a_chain_without_delays_fires_in_one_moment_and_delays_are_kept() -> None:
     names = ("a", "b", "c")
     populations = [
