@@ -8,7 +8,7 @@ holds of the next; its confidence is softmax(sharpness * counts), the sharpness 
 (temperature scaling: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017).
 
 The digits are scikit-learn's `load_digits` (Alpaydin and Kaynak, UCI, 1998: 1,797 pictures of 8 x 8, 16 greys),
-needed only to show them. Every fifth is held out.
+needed only to show them. One of five, by lot, is held out; the same hands wrote both parts.
 """
 
 from __future__ import annotations
@@ -44,12 +44,13 @@ SACCADES = Saccades()
 PAUSE_US = 30_000  # between two digits, without events
 PERIOD_US = SACCADES.duration_us + PAUSE_US
 EVERY = 5  # one digit of so many is held out
+LOT = 0  # seed of the draw
 CLASSES = 10
 INPUT, HIDDEN, LABEL, LATENT = "events", "hidden", "label", "latent"
 
 
 def digits(held_out: bool) -> tuple[FloatArray, IntArray]:
-    """(n, 8, 8) pictures 0..1 and (n,) labels: the digits trained on (1,438), or those held out (359).
+    """(n, 8, 8) pictures 0..1 and (n,) labels: the digits trained on (1,438), or those held out (359), by a draw.
 
     raises: UnsupportedError without scikit-learn.
     """
@@ -60,7 +61,8 @@ def digits(held_out: bool) -> tuple[FloatArray, IntArray]:
             "digits", "no scikit-learn, whose digits are shown", "scikit-learn", "pip install snngen[digits]"
         ) from error
     found = load_digits()
-    kept = (np.arange(len(found.target)) % EVERY == EVERY - 1) == held_out
+    drawn = np.random.default_rng(LOT).permutation(len(found.target)) < len(found.target) // EVERY
+    kept = drawn == held_out
     return np.asarray(found.images[kept] / 16.0), np.asarray(found.target[kept], dtype=np.int64)
 
 

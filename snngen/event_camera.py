@@ -28,6 +28,8 @@ from snngen.errors import PromptError
 from snngen.events import EVENT, EventArray, Sensor
 from snngen.integers import FloatArray, IntArray
 
+ROUNDING = 1e-6  # microseconds: a time that floating point puts just below a whole one is that one
+
 
 @dataclass(frozen=True)
 class EventCamera:
@@ -86,16 +88,17 @@ class EventCamera:
             raise PromptError("EventCamera.record", "intensities outside 0..1", "0..1")
         if times.dtype.kind not in "iu" or times[0] < 0 or (np.diff(times.astype(np.int64)) <= 0).any():
             raise PromptError("EventCamera.record", "times that do not ascend", "ascending microseconds")
-        parts = [*self._changes(np.log(film + self.floor), times.astype(np.int64))]
-        parts.append(self._background(int(times[0]), int(times[-1]), noise_seed))
+        passed = (times - times[0]).astype(np.int64)  # exact in floating point, wherever the clock stands
+        parts = [*self._changes(np.log(film + self.floor), passed), self._background(int(passed[-1]), noise_seed)]
         events = np.concatenate(parts)
+        events["t"] += np.uint64(times[0])
         return events[np.lexsort((events["p"], events["x"], events["y"], events["t"]))]
 
     def _changes(self, levels: FloatArray, times: IntArray) -> list[EventArray]:
         """The events of all crossings, step by step; levels: (n, height, width)."""
         on, off = self.thresholds
         reference = levels[0].copy()
-        last = np.full(reference.shape, -1.0 - self.refractory_us + float(times[0]))
+        last = np.full(reference.shape, -1.0 - self.refractory_us)
         parts: list[EventArray] = []
         for step in range(len(levels) - 1):
             begin, end = levels[step], levels[step + 1]
@@ -112,15 +115,15 @@ class EventCamera:
                 seen = at - last[y, x] > self.refractory_us
                 y, x, at = y[seen], x[seen], at[seen]
                 last[y, x] = at
-                parts.append(_events(np.floor(at), x, y, rises[y, x]))
+                parts.append(_events(np.floor(at + ROUNDING), x, y, rises[y, x]))
         return parts
 
-    def _background(self, begin: int, end: int, seed: int) -> EventArray:
-        """Poisson noise of all pixels between two times."""
+    def _background(self, end: int, seed: int) -> EventArray:
+        """Poisson noise of all pixels before a time."""
         rng = np.random.default_rng([self.seed, seed])
-        count = int(rng.poisson(self.noise_hz * self.width * self.height * (end - begin) * 1e-6))
+        count = int(rng.poisson(self.noise_hz * self.width * self.height * end * 1e-6))
         y, x = rng.integers(self.height, size=count), rng.integers(self.width, size=count)
-        return _events(rng.integers(begin, max(end, begin + 1), size=count), x, y, rng.random(count) < 0.5)
+        return _events(rng.integers(end, size=count), x, y, rng.random(count) < 0.5)
 
 
 def _events(t: npt.NDArray[np.generic], x: IntArray, y: IntArray, p: npt.NDArray[np.bool_]) -> EventArray:

@@ -124,7 +124,7 @@ def write(network: Network, file: h5py.Group) -> None:
         entry = group.create_group(f"{index:04d}")
         entry.attrs.update(name=population.name, kind=population.neuron.kind)
         entry["scale"] = population.scale
-        write_fields(entry, population.neuron)
+        _write_fields(entry, population.neuron)
     group = file.create_group("projections")
     for index, projection in enumerate(network.projections):
         entry = group.create_group(f"{index:04d}")
@@ -134,7 +134,7 @@ def write(network: Network, file: h5py.Group) -> None:
         )  # fmt: skip
         if projection.delayed:
             entry.attrs["delayed"] = 1
-        write_fields(entry, projection.synapse)
+        _write_fields(entry, projection.synapse)
 
 
 def load(path: str | Path | None = None) -> Network:
@@ -158,8 +158,8 @@ def checksum(network: Network) -> str:
     return hasher.hexdigest()
 
 
-def write_fields(entry: h5py.Group, model: Any) -> None:
-    """Write the fields of a neuron or synapse model: arrays as datasets, all else as attributes."""
+def _write_fields(entry: h5py.Group, model: Any) -> None:
+    """The fields of a neuron or synapse model: arrays as datasets, all else as attributes."""
     for part in fields(model):
         value = getattr(model, part.name)
         if isinstance(value, np.ndarray):

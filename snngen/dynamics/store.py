@@ -4,6 +4,8 @@ Layout, version 1:
     /                   format, version, inputs, outputs, metadata (JSON)
     /populations/0000   name, kind, and the fields of the neuron model
     /projections/0000   source, target, kind, delay_us, and the fields of the synapse model
+
+A field that holds several models or arrays is a group with the attribute `count` and the members 0000, 0001, ...
 """
 
 from __future__ import annotations
@@ -19,10 +21,14 @@ import numpy as np
 
 from snngen.dynamics import neurons, synapses
 from snngen.dynamics.network import DynamicNetwork, DynamicPopulation, DynamicProjection
+from snngen.dynamics.neurons import DynamicNeuron
+from snngen.dynamics.synapses import DynamicSynapse
 from snngen.errors import FormatError, NetworkError
-from snngen.store import numbers, read_sealed, write_fields, write_sealed
+from snngen.integers import FloatArray
+from snngen.store import numbers, read_sealed, write_sealed
 
 FORMAT, VERSION = "snngen continuous network", 1
+MOST_MEMBERS = 1000
 
 
 def save(network: DynamicNetwork, path: str | Path) -> None:
@@ -58,14 +64,14 @@ def write(network: DynamicNetwork, file: h5py.Group) -> None:
     group = file.create_group("populations")
     for index, population in enumerate(network.populations):
         entry = group.create_group(f"{index:04d}")
-        entry.attrs.update(name=population.name, kind=population.neuron.kind)
-        write_fields(entry, population.neuron)
+        entry.attrs["name"] = population.name
+        _write_model(entry, population.neuron)
     group = file.create_group("projections")
     for index, projection in enumerate(network.projections):
         entry = group.create_group(f"{index:04d}")
-        entry.attrs.update(source=projection.source, target=projection.target, kind=projection.synapse.kind)
+        entry.attrs.update(source=projection.source, target=projection.target)
         entry["delay_us"] = projection.delays_us
-        write_fields(entry, projection.synapse)
+        _write_model(entry, projection.synapse)
 
 
 def read(file: h5py.Group, where: str, size: int) -> DynamicNetwork:
@@ -91,6 +97,44 @@ def read(file: h5py.Group, where: str, size: int) -> DynamicNetwork:
     return DynamicNetwork(tuple(populations), tuple(projections), tuple(inputs), tuple(outputs), metadata)
 
 
+def _write_model(entry: h5py.Group, model: DynamicNeuron | DynamicSynapse) -> None:
+    """Write the kind and the fields of a model."""
+    entry.attrs["kind"] = model.kind
+    for part in fields(model):  # type: ignore[arg-type]
+        value = getattr(model, part.name)
+        if isinstance(value, np.ndarray):
+            packed = {"compression": "gzip", "shuffle": True} if value.size > 64 else {}
+            entry.create_dataset(part.name, data=value, **packed)
+        elif isinstance(value, tuple) and not all(isinstance(each, int) for each in value):
+            _write_members(entry.create_group(part.name), value)
+        else:
+            entry.attrs[part.name] = value
+
+
+def _write_members(group: h5py.Group, members: tuple[DynamicSynapse | FloatArray | None, ...]) -> None:
+    group.attrs["count"] = len(members)
+    for index, member in enumerate(members):
+        if isinstance(member, DynamicSynapse):
+            _write_model(group.create_group(f"{index:04d}"), member)
+        elif member is not None:
+            group[f"{index:04d}"] = member
+
+
+def _members(group: h5py.Group, where: str, size: int) -> tuple[DynamicSynapse | FloatArray | None, ...]:
+    """What `_write_members` wrote."""
+    count = int(group.attrs["count"])
+    if not len(group) <= count <= MOST_MEMBERS:
+        raise FormatError(where, f"{len(group)} members of {count}", f"at most {MOST_MEMBERS}, and no others")
+    found: list[DynamicSynapse | FloatArray | None] = []
+    for index in range(count):
+        member = group.get(f"{index:04d}")
+        if isinstance(member, h5py.Group):
+            found.append(_model(member, synapses.by_kind, {"kind"}, set(), where, size))
+        else:
+            found.append(None if member is None else numbers(member, where, size))
+    return tuple(found)
+
+
 def _model(
     entry: h5py.Group,
     by_kind: Callable[[str], type[Any]],
@@ -106,7 +150,12 @@ def _model(
     found = (set(entry) - datasets) | (set(entry.attrs) - attributes)
     if found != expected:
         raise FormatError(where, f"fields {sorted(found)}", f"{sorted(expected)} of {kind}")
-    values = {name: numbers(entry[name], where, size) if name in entry else _plain(entry.attrs[name]) for name in found}
+    values: dict[str, Any] = {}
+    for name in found:
+        if isinstance(entry.get(name), h5py.Group):
+            values[name] = _members(entry[name], where, size)
+        else:
+            values[name] = numbers(entry[name], where, size) if name in entry else _plain(entry.attrs[name])
     return model(**values)
 
 
