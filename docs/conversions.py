@@ -71,7 +71,7 @@ def cells(row: Row) -> tuple[str, ...]:
         *row.key, str(row.parity), figure.kind,
         "" if figure.exact is None else f"{figure.exact:.{digits}f}{unit}",
         f"{figure.network:.{digits}f}{unit}",
-        "" if figure.change is None else f"{figure.change:+.2f} {'%' if percent else 'dB'}",
+        "" if figure.change is None else f"{round(figure.change, 2) + 0.0:+.2f} {'%' if percent else 'dB'}",
         f"{row.events:,.0f}", f"{row.operations:,.0f}", row.energy, certificate,
     )  # fmt: skip
 
