@@ -15,6 +15,7 @@ from snngen.dynamics.synapses import DynamicSynapse
 from snngen.dynamics.synapses.convolution import Convolution as DynamicConvolution
 from snngen.dynamics.synapses.dense import Dense as DynamicDense
 from snngen.dynamics.synapses.one_to_one import OneToOne as DynamicOneToOne
+from snngen.dynamics.synapses.sparse import Sparse as DynamicSparse
 from snngen.errors import UnsupportedError
 from snngen.network import Network, Population, Projection
 from snngen.neurons.accumulator import Accumulator
@@ -24,6 +25,7 @@ from snngen.nir import write_nir
 from snngen.synapses.convolution import Convolution
 from snngen.synapses.dense import Dense
 from snngen.synapses.one_to_one import OneToOne
+from snngen.synapses.sparse import Sparse
 
 HALF = 0.5  # a unit: at or above the threshold is above it, where a potential starts half a unit up
 
@@ -65,9 +67,7 @@ def to_dynamic(network: Network, tick_us: int = 1000) -> DynamicNetwork:
         except UnsupportedError as error:
             wrong.append(f"projection {projection.name} ({error.got})")
     if wrong:
-        expected = (
-            "sources, integrate-and-fire neurons, accumulators that are read only; dense, one-to-one, convolution"
-        )
+        expected = "sources, integrate-and-fire, accumulators that send nothing; dense, sparse, one-to-one, convolution"
         raise UnsupportedError("export to NIR", "; ".join(wrong), expected)
     return DynamicNetwork(tuple(populations), tuple(projections), outputs=(network.output,))
 
@@ -98,6 +98,9 @@ def _synapse(projection: Projection) -> DynamicSynapse:
         raise UnsupportedError("", f"{synapse.kind}: weights written while it runs", "")
     if isinstance(synapse, Dense):
         return DynamicDense(synapse.matrix.astype(np.float64) * synapse.gain)
+    if isinstance(synapse, Sparse):
+        weights = synapse.weight.astype(np.float64) * synapse.gain[synapse.target]
+        return DynamicSparse(synapse.first, synapse.target, weights, synapse.target_size)
     if isinstance(synapse, OneToOne):
         return DynamicOneToOne(np.ones(synapse.neurons))
     if isinstance(synapse, Convolution):

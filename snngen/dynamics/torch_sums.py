@@ -44,10 +44,10 @@ class TorchRule(Rule):
         self.bias: FloatArray = np.asarray(getattr(neuron, "bias", np.zeros(neuron.size)))
         self._sums, self._biased = TorchSums(dt), False
 
-    def deliver(self, synapse: DynamicSynapse, events: FloatArray) -> Floats:
-        """As torch adds it up; the first delivery of a step brings the bias with it."""
-        bias = None if self._biased else self.bias
-        self._biased = True
+    def deliver(self, synapse: DynamicSynapse, events: Floats, now: bool = True) -> Floats:
+        """As torch adds it up; the first delivery that arrives in its own step brings the bias with it."""
+        bias = None if self._biased or not now else self.bias
+        self._biased = self._biased or now
         return self._sums(synapse, events, bias)
 
     def taken(self, drive: Floats, gain: Floats | None) -> Floats:
@@ -77,7 +77,7 @@ class TorchSums:
             mend = "pip install 'snngen[torch]', or run ContinuousEngine(network)"
             raise UnsupportedError("torch's sums", "no package torch", "it", mend) from error
         self.dt = dt
-        self._known: dict[int, tuple[DynamicSynapse, list[Stage]]] = {}
+        self._known: dict[tuple[int, bool], tuple[DynamicSynapse, list[Stage]]] = {}
 
     def __call__(self, synapse: DynamicSynapse, events: FloatArray, bias: FloatArray | None) -> Floats:
         """(targets,) float32. events: (sources,). bias: (targets,) per second, or None for none.
@@ -86,11 +86,12 @@ class TorchSums:
         """
         import torch
 
-        if id(synapse) not in self._known:
-            self._known[id(synapse)] = synapse, self._stages(synapse, bias)
+        key = id(synapse), bias is None
+        if key not in self._known:
+            self._known[key] = synapse, self._stages(synapse, bias)
         with torch.no_grad():
             values = torch.tensor(np.asarray(events, dtype=np.float32))
-            for stage in self._known[id(synapse)][1]:
+            for stage in self._known[key][1]:
                 values = stage(values)
             return np.asarray(values.reshape(-1).numpy())
 

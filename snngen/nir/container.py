@@ -24,6 +24,7 @@ SEAL, SEAL_BYTES = "snngen nir", 512
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 INFLATED = 1100  # deflate never packs better than 1032 to 1, so a larger claim is a lie
 SMALLEST = 2**20  # bytes that any file may be worth
+TEXT = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])  # HDF5's reference to a text
 DEEPEST, MOST = 24, 2**18  # levels of groups, objects
 DAMAGE = (
     OSError,
@@ -157,18 +158,25 @@ class _Walk:
         return dataset[()]
 
     def _text(self, dataset: Any, at: str) -> Any:
-        """str, or an array of str, row by row: a few bytes can stand for text that is as long as the file."""
-        if dataset.shape == ():
-            self._spend(dataset.nbytes, at)
-            value = dataset.asstr()[()]
-            self._spend(len(value), at)
-            return value
+        """str, or an array of str."""
         if dataset.shape is None or dataset.ndim > 2:
             raise FormatError(f"{self.where}:{at}", f"text of shape {dataset.shape}", "(), (n,) or (n, 2)")
-        self._spend(8 * dataset.size, at)
-        rows, each = [], max(1, min(256, 2**25 // max(1, self.size)))
-        for start in range(0, dataset.shape[0], each):
-            part = dataset.asstr()[start : start + each]
-            self._spend(sum(len(text) for text in part.reshape(-1)), at)
-            rows.append(part)
-        return np.concatenate(rows) if rows else np.zeros(dataset.shape, dtype=object)
+        self._spend(dataset.nbytes, at)
+        if dataset.dtype.kind == "O":
+            self._spend(self._lengths(dataset, at), at)
+        return dataset.asstr()[()]
+
+    def _lengths(self, dataset: Any, at: str) -> int:
+        """Sum of the lengths of texts, from the file itself: HDF5 believes them before it looks for the texts."""
+        offset = dataset.id.get_offset()
+        if dataset.size == 0:
+            return 0
+        if offset is None or dataset.id.get_storage_size() != TEXT.itemsize * dataset.size:
+            raise FormatError(f"{self.where}:{at}", "text in pieces, or none", "text as `nir.write` lays it out")
+        with open(self.where, "rb") as raw:
+            raw.seek(offset)
+            found = raw.read(TEXT.itemsize * dataset.size)
+        lengths = np.frombuffer(found[: len(found) // TEXT.itemsize * TEXT.itemsize], dtype=TEXT)["length"]
+        if lengths.size != dataset.size or int(lengths.max()) > self.size:
+            raise FormatError(f"{self.where}:{at}", "texts longer than the file", "texts in the file")
+        return int(lengths.sum())

@@ -65,7 +65,11 @@ def neuron_of(node: Any, shape: Shape, convention: Convention, reset: str | None
     if variant is not None and issubclass(variant, model):
         model = variant
     settings: dict[str, Any] = {
-        name: _flat(own[name], shape) if name == "v_start" else str(own[name]) if name == "reset" else bool(own[name])
+        name: np.reshape(np.asarray(own[name], dtype=np.float64), math.prod(shape))
+        if name == "v_start"
+        else str(own[name])
+        if name == "reset"
+        else bool(own[name])
         for name in SETTINGS
         if name in own and name in getattr(model, "__dataclass_fields__", {})
     }

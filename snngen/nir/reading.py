@@ -35,7 +35,7 @@ def graph_of(tree: dict[str, Any], where: str) -> Any:
     raises: FormatError for nodes that are none.
     """
     node = tree.get("node")
-    if not isinstance(node, dict) or node.get("type") != "NIRGraph":
+    if not isinstance(node, dict) or str(node.get("type")) != "NIRGraph":
         raise FormatError(where, "no NIRGraph", "a NIR file, as `nir.write` makes it")
     return _graph(node, where)
 
@@ -49,11 +49,11 @@ def _graph(tree: dict[str, Any], where: str) -> Any:
     for name, node in nodes.items():
         at = f"{where}:{name}"
         kind = node.get("type") if isinstance(node, dict) else None
+        if not isinstance(kind, str):
+            raise FormatError(at, "no type", "a NIR node")
         if kind == "NIRGraph":
             made[name] = _graph(node, at)
             continue
-        if not isinstance(kind, str):
-            raise FormatError(at, "no type", "a NIR node")
         if kind not in nir.__all__ or kind in ("NIRNode", "str2NIRNode", "dict2NIRNode"):
             made[name] = kind  # refused later, together with all others
             continue
@@ -179,7 +179,7 @@ class _Reader:
             tuple(DynamicPopulation(name, made[name]) for name in order),
             tuple(projections),
             outputs=tuple(_listed(own, "outputs", outputs)),
-            metadata={"nir": {**convention.described, "metadata": metadata}},
+            metadata={"nir": {**convention.described, "metadata": _plain(metadata)}},
         )
 
     def _refuse(self) -> None:
@@ -371,6 +371,15 @@ def _squeezed(shape: Shape) -> Shape:
     while len(shape) > 1 and shape[0] == 1:
         shape = shape[1:]
     return shape
+
+
+def _plain(value: Any) -> Any:
+    """Metadata as numbers, texts, lists and dictionaries."""
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return value if isinstance(value, int | float | str | bool) or value is None else str(value)
 
 
 def _listed(own: Any, key: str, otherwise: list[Any]) -> list[Any]:

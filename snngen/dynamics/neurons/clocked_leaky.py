@@ -28,6 +28,8 @@ class ClockedLeaky(LeakyIntegrateAndFire):
 
     def __post_init__(self) -> None:
         spread(self, ("tau_mem", "v_threshold", "r", "v_leak", "v_reset", "bias"), positive=("tau_mem",))
+        object.__setattr__(self, "reset_delay", bool(self.reset_delay))
+        object.__setattr__(self, "keeps_input", bool(self.keeps_input))
         check_clocked_reset(self)
 
     @property

@@ -23,6 +23,7 @@ class ClockedSynaptic(CurrentLif):
     def __post_init__(self) -> None:
         names = ("tau_mem", "tau_syn", "v_threshold", "r", "v_leak", "v_reset", "w_in", "bias")
         spread(self, names, positive=("tau_mem", "tau_syn"))
+        object.__setattr__(self, "reset_delay", bool(self.reset_delay))
         check_clocked_reset(self)
 
     @property

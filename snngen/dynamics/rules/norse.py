@@ -16,7 +16,7 @@ from snngen.integers import IntArray
 class Norse(TorchRule):
     """A step, with x what arrives:
 
-        LIFBox, LIBox  v += dt / tau_mem * (x + v_leak - v)
+        LIFBox, LIBox  v += dt / tau_mem * (x + v_leak - v); LIBox adds x last
         LIF, LI        i += x;  v += dt / tau_mem * ((v_leak - v) + i);  i -= dt / tau_syn * i
         IAF            v += x
         fires where v - v_threshold > 0, then v = v_reset or v - v_threshold
@@ -61,7 +61,8 @@ class Norse(TorchRule):
         if self._mem is None:
             return np.asarray(self.v + drive)
         if self._syn is None:
-            return np.asarray(self.v + self._mem * (drive + self._leak - self.v))
+            towards = (drive + self._leak) - self.v if self.neuron.fires else (self._leak - self.v) + drive
+            return np.asarray(self.v + self._mem * towards)
         current = self.i + drive
         through = current if self._through is None else current * self._through
         self.i = current + self._syn * current
