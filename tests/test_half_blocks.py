@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from snngen.cli.live import drawn
 from snngen.errors import PromptError
 from snngen.half_blocks import half_blocks
 
@@ -29,3 +30,13 @@ def test_what_is_no_picture_is_refused() -> None:
     for wrong in (np.zeros(3), np.zeros((0, 2)), [[np.nan]]):
         with pytest.raises(PromptError, match="picture"):
             half_blocks(wrong)
+
+
+def test_a_stream_on_a_terminal_shows_small_pictures_enlarged_and_large_ones_thinned() -> None:
+    small, large = np.eye(8, dtype=np.float32), np.zeros((10, 200), dtype=np.float32)
+    lines = drawn(small, colours=True).plain.splitlines()
+    assert (len(lines), {len(line) for line in lines}) == (12, {24})
+    assert len(drawn(large, colours=True).plain.splitlines()[0]) == 50
+    plain = drawn(small, colours=False).plain.splitlines()
+    assert plain[0] == "@@" + " " * 14
+    assert plain[7] == " " * 14 + "@@"

@@ -14,10 +14,13 @@ from rich.live import Live
 from rich.text import Text
 
 from snngen.cli.terminal import speak
+from snngen.half_blocks import half_blocks
 from snngen.streaming.application import Output
 from snngen.streaming.status import Status
 
 EVERY, EVERY_LINE = 0.1, 1.0  # seconds between two statuses on a terminal, and where there is none
+WIDEST, WIDE = 64, 24  # pixels across a picture: at most; and to which smaller ones are enlarged
+SHADES = " .:-=+*#%@"
 PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"))
 
 
@@ -55,13 +58,14 @@ def output_line(output: Output) -> str:
     return f"{output.time_us / 1e6:12.6f} s  {output.text}{energies}\n"
 
 
-def drawn(picture: npt.NDArray[np.float32]) -> str:
-    """A picture of 0..1 as blocks, two rows of pixels to a line of text, at most 64 columns."""
-    step = max(1, -(-picture.shape[1] // 64))
+def drawn(picture: npt.NDArray[np.float32], colours: bool) -> Text:
+    """A picture of 0..1 in at most 64 columns of pixels: half blocks, or characters where there are no colours."""
+    step, zoom = max(1, -(-picture.shape[1] // WIDEST)), max(1, WIDE // picture.shape[1])
     pixels = np.clip(picture[::step, ::step], 0, 1)
-    shades = " .:-=+*#%@"
-    rows = (pixels * (len(shades) - 1) + 0.5).astype(int)
-    return "\n".join("".join(shades[value] * 2 for value in row) for row in rows.tolist())
+    if colours:
+        return half_blocks(pixels.repeat(zoom, axis=0).repeat(zoom, axis=1))
+    rows = (pixels * (len(SHADES) - 1) + 0.5).astype(int)
+    return Text("\n".join("".join(SHADES[value] * 2 for value in row) for row in rows.tolist()))
 
 
 class Screen:
@@ -114,5 +118,5 @@ class Screen:
             return
         parts: list[RenderableType] = [Text(status_line(status))]
         if self._picture is not None:
-            parts.insert(0, Text(drawn(self._picture)))
+            parts.insert(0, drawn(self._picture, self.console.color_system is not None))
         self._live.update(Group(*parts), refresh=True)
