@@ -110,6 +110,7 @@ class _Walk:
     size: int
     left: int = field(init=False)
     seen: set[int] = field(default_factory=set)
+    heaps: dict[int, dict[int, bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.left = max(SMALLEST, INFLATED * self.size)
@@ -162,21 +163,47 @@ class _Walk:
         if dataset.shape is None or dataset.ndim > 2:
             raise FormatError(f"{self.where}:{at}", f"text of shape {dataset.shape}", "(), (n,) or (n, 2)")
         self._spend(dataset.nbytes, at)
-        if dataset.dtype.kind == "O":
-            self._spend(self._lengths(dataset, at), at)
-        return dataset.asstr()[()]
-
-    def _lengths(self, dataset: Any, at: str) -> int:
-        """Sum of the lengths of texts, from the file itself: HDF5 believes them before it looks for the texts."""
+        if dataset.dtype.kind != "O" or dataset.size == 0:
+            return dataset.asstr()[()]
         offset = dataset.id.get_offset()
-        if dataset.size == 0:
-            return 0
         if offset is None or dataset.id.get_storage_size() != TEXT.itemsize * dataset.size:
             raise FormatError(f"{self.where}:{at}", "text in pieces, or none", "text as `nir.write` lays it out")
+        found = self._raw(offset, TEXT.itemsize * dataset.size)
+        base = dataset.file.userblock_size
+        texts = [
+            self._lookup(int(ref["address"]) + base, int(ref["index"]), int(ref["length"])) for ref in found.view(TEXT)
+        ]
+        self._spend(sum(len(text) for text in texts), at)
+        return texts[0] if dataset.shape == () else np.array(texts, dtype=object).reshape(dataset.shape)
+
+    def _raw(self, offset: int, count: int) -> Any:
+        """(count,) uint8 of the file."""
         with open(self.where, "rb") as raw:
-            raw.seek(offset)
-            found = raw.read(TEXT.itemsize * dataset.size)
-        lengths = np.frombuffer(found[: len(found) // TEXT.itemsize * TEXT.itemsize], dtype=TEXT)["length"]
-        if lengths.size != dataset.size or int(lengths.max()) > self.size:
-            raise FormatError(f"{self.where}:{at}", "texts longer than the file", "texts in the file")
-        return int(lengths.sum())
+            raw.seek(min(offset, self.size))
+            found = np.frombuffer(raw.read(min(count, self.size)), dtype=np.uint8)
+        if found.size != count:
+            raise FormatError(self.where, "data beyond its end", "a whole NIR file")
+        return found
+
+    def _lookup(self, address: int, index: int, length: int) -> str:
+        """A text in a global heap: HDF5's own search may not end on a damaged one."""
+        if length == 0:
+            return ""
+        if address not in self.heaps:
+            head = self._raw(address, 16)
+            size = int(head[8:].view("<u8")[0])
+            if head[:4].tobytes() != b"GCOL" or size > self.size:
+                raise FormatError(self.where, "a damaged heap of texts", "a whole NIR file")
+            self._spend(size, "")
+            heap, place, objects = self._raw(address, size).tobytes(), 16, {}
+            while place + 16 <= size:
+                number, extent = int.from_bytes(heap[place : place + 2], "little"), heap[place + 8 : place + 16]
+                if number == 0:
+                    break
+                end = place + 16 + int.from_bytes(extent, "little")
+                objects[number] = heap[place + 16 : end]
+                place = (end + 7) // 8 * 8
+            self.heaps[address] = objects
+        if length > len(self.heaps[address].get(index, b"")):
+            raise FormatError(self.where, "a text that is not there", "a whole NIR file")
+        return self.heaps[address][index][:length].decode("utf-8")
