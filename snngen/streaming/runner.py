@@ -32,8 +32,9 @@ LITTLE = 256  # events
 MOST = 2**13  # events taken at once
 AT_ONCE = 2**18  # events of one microsecond before time is made to go on, since all of them wait for its end
 PATIENCE = 1.0  # seconds that a source has to return when the stream ends
+LAST_WORD = 60.0  # seconds that an application has to answer then
 FAULTS = 1000  # answers in a row that are no events: the source is given up
-SWITCH = 0.0005  # seconds after which Python lets the other thread run, 5 ms otherwise
+SWITCH = 0.00005  # seconds after which Python lets the other thread run, 5 ms otherwise
 LONGEST_PERIOD = 2**42  # microseconds
 ENDED, STOPPED, TIME_OVER = "source ended", "stopped", "time over"
 
@@ -65,7 +66,7 @@ class Stream:
         period_us: int | None = 10_000,
         *,
         merge_us: int = 1000,
-        outputs: int = 64,
+        outputs: int = 16,
         settle_s: float = 0.02,
         seconds: float | None = None,
         record: Callable[[EventArray], None] | None = None,
@@ -82,9 +83,9 @@ class Stream:
         self._settle_s, self._seconds, self._record, self._price = settle_s, seconds, record, price
         self._histogram, self._heard = Histogram(), Heard()
         self._work, self._since, self._busy, self._garbage, self._in_hand = Work(), 0.0, 0.0, 0, 0
-        self._at_once = 0
+        self._at_once = self._read_us = 0
         self._first_s = self._end_s = None  # type: float | None
-        self._deadline = float("inf")
+        self._deadline = self._stopped = float("inf")
         self._ended, self._failure, self._doing = "", "", "application"
         self._stopping = threading.Event()
         self._samples: deque[tuple[float, int, int]] = deque(maxlen=256)
@@ -117,11 +118,15 @@ class Stream:
             answer = self._outputs.take(WAIT)
             if answer is None and time.monotonic() > self._deadline:
                 self.stop(TIME_OVER)
+            if answer is None and time.monotonic() > self._stopped + LAST_WORD:
+                self._fail("application", TimeoutError("it does not return"))
+                self._outputs.close()
             yield None if answer is None else self._delivered(answer)
 
     def stop(self, why: str = STOPPED) -> None:
         """End: events that wait are dropped ("stopped"), outputs that wait can still be received."""
         self._end(why)
+        self._stopped = min(self._stopped, time.monotonic())
         self._stopping.set()
         self._queue.abandon()
 
@@ -210,12 +215,19 @@ class Stream:
                     break
                 faults = self._hand_over(events, before if now - began < NAP * 1e9 else now, faults)
                 before = time.monotonic_ns()
-                if faults or len(events) < LITTLE:
+                if faults or self._comes_in_drops(events):
                     time.sleep(NAP)
         except Exception as error:  # whatever a source of the user's raises ends the stream, and is said
             self._fail("source", error)
         finally:
             self._queue.close()
+
+    def _comes_in_drops(self, events: EventArray) -> bool:
+        """True where reads bring few events that are closer in time than a nap."""
+        if not 0 < len(events) < LITTLE:
+            return False
+        last, self._read_us = self._read_us, int(events["t"][-1])
+        return self._read_us - last < NAP * 1e6
 
     def _hand_over(self, events: Any, arrival_ns: int, faults: int) -> int:
         """Queue what was read, as of an arrival. returns: reads in a row that brought something else than events."""

@@ -306,6 +306,22 @@ def test_an_application_that_raises_ends_the_stream_and_its_events_are_counted()
     assert status.tally.dropped["failed"] >= 2
 
 
+def test_an_application_that_never_returns_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snngen.streaming.runner.LAST_WORD", 0.3)
+    gate = threading.Event()
+    listener = Listener(wait=lambda: float(gate.wait(60)))
+    outputs: list[Output] = []
+    with Stream(Script(events([1])), listener, seconds=0.2) as stream:
+        outputs.extend(stream)
+    status = stream.status()
+    gate.set()
+    assert outputs == []
+    assert status.ended == "time over"
+    assert "does not return" in status.failure
+    assert status.tally.balanced
+    assert status.tally.waiting == 1  # which the application still has
+
+
 def test_a_recording_that_fails_is_named() -> None:
     def full(events: EventArray) -> None:
         raise OSError("the disk is full")
