@@ -281,12 +281,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="file to write (.h5)")
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--label-epochs", type=int, default=12)
+    parser.add_argument("--digits", type=int, help="train on the first so many only, to try the script")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # threads slow so small a model down
     torch.manual_seed(arguments.seed)
     started = time.perf_counter()
-    pictures, labels = digits.digits(held_out=False)
+    pictures, labels = (part[: arguments.digits] for part in digits.digits(held_out=False))
     trained = train_encoder(pictures, labels, arguments.epochs, arguments.seed)
     report = {"seed": arguments.seed, "epochs": arguments.epochs, "snntorch": snntorch.__version__}
     into, label, latent = trained.into.weight, *trained.out.weight.split((digits.CLASSES, LATENT))

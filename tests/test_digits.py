@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -192,3 +195,17 @@ def test_the_decoder_spikes_tick_by_tick_to_the_same_picture(model: digits.Digit
         engine.step(codes={model.decoder.sources[0].name: spikes})
         outputs.append(engine.output.tolist())
     assert outputs[0] == outputs[1]
+
+
+@pytest.mark.slow
+def test_the_model_can_be_trained_anew(tmp_path: Path) -> None:
+    for library in ("torch", "snntorch"):
+        pytest.importorskip(library, reason="training needs torch and snnTorch (pip install snngen[torch])")
+    script = Path(__file__).parent.parent / "examples" / "train_event_digits.py"
+    options = ["--out", tmp_path / "digits.h5", "--digits", 300, "--epochs", 12, "--label-epochs", 8]
+    done = subprocess.run([sys.executable, script, *map(str, options)], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout[done.stdout.index("{") :])
+    assert report["accuracy"] > 0.5  # by chance 0.1; with all digits and epochs 0.97
+    assert report["PSNR of the redrawn digit, dB"] > report["PSNR of the mean of all digits, dB"] + 2
+    assert digits.load(tmp_path / "digits.h5").encoder.metadata["epochs"] == 12
