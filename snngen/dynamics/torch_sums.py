@@ -38,6 +38,7 @@ class TorchRule(Rule):
     """
 
     dtype = np.float32
+    dimensionless = True
 
     def __init__(self, neuron: DynamicNeuron, dt: float) -> None:
         super().__init__(neuron, dt)

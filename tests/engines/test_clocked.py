@@ -105,6 +105,8 @@ def test_what_it_cannot_run_is_refused() -> None:
         ClockedEngine(small(delay_us=1500), 1e-3)
     with pytest.raises(PromptError, match="'pulse' or 'step'"):
         ClockedEngine(small(), 1e-3, current="nonsense")
+    with pytest.raises(PromptError, match="as that library sums"):
+        ClockedEngine(small(), 1e-3, "snntorch", current="step")
     with pytest.raises(PromptError, match="1 ns or more"):
         ClockedEngine(small(), 0.0)
     with pytest.raises(PromptError, match="one of in, out"):

@@ -24,10 +24,12 @@ class Rule(ABC):
     A rule is made anew for every population of a run: ``Rule(neuron, dt)``.
 
     neuron: the model with its parameters. dt: seconds per step.
+    dimensionless: True for the rule of a library whose weights are currents of one step.
     v, i: (n,) potential and synaptic current after the last step, in `dtype`.
     """
 
     dtype: ClassVar[type[np.floating[Any]]] = np.float64
+    dimensionless: ClassVar[bool] = False
 
     def __init__(self, neuron: DynamicNeuron, dt: float) -> None:
         self.neuron, self.dt = neuron, dt
