@@ -135,7 +135,9 @@ def _values(function: str) -> np.ndarray:
 def limits(graph: Graph, node: Node, settings: Settings) -> tuple[int, int]:
     """Smallest and largest code of a node."""
     if node.codes is not None:
-        return node.codes.low, node.codes.high
+        # no code of a ReLU is below 0, whatever its source declares: where it is folded, this limit is the ReLU
+        rectified = isinstance(node.operation, Pointwise) and node.operation.function == "relu"
+        return max(node.codes.low, 0) if rectified else node.codes.low, node.codes.high
     kind = role(graph, node)
     if kind == "state":
         return -STATE_HIGH, STATE_HIGH

@@ -499,6 +499,10 @@ def test_torchao_static_scales_are_codes(torchao: Any) -> None:
         expected = module(sample(3, 32, seed=2)).numpy()
     got = graph.run(sample(3, 32, seed=2).numpy()[:, None], transform=coded(graph))[:, 0]
     np.testing.assert_allclose(got, expected, atol=1e-5)
+    network = convert_graph(graph, np.random.default_rng(0).standard_normal((4, 8, 32)).astype(np.float32)).network
+    given = encode(network, sample(3, 32, seed=2).numpy())
+    said = decode(network, reference.run(network, {network.sources[0].name: given})[network.output])
+    assert np.abs(said - expected).max() < 0.03 * np.abs(expected).max()
 
 
 def test_torchao_narrow_integers(torchao: Any) -> None:

@@ -166,3 +166,19 @@ def test_integers_of_the_source_are_kept(transposed: bool, groups: int, end: str
         error = got * network[network.output].scale - exact
         assert (error**2).mean() <= 1e-4 * (exact**2).mean()
         assert any("rounded again" in note for note in network.provenance["notes"])
+
+
+@pytest.mark.parametrize("kind", ["linear", "convolution"])
+def test_a_relu_stays_one_where_its_source_gave_it_signed_codes(kind: str) -> None:
+    """int8 activations after a ReLU, as torchao has them: the threshold that takes the ReLU in has no code below 0."""
+    graph, rng = entered(4)
+    linear = Linear(rng.standard_normal((48, 120)).astype(np.float32))
+    operation = convolution(rng, SHAPE, 6) if kind == "convolution" else linear
+    graph.add("map", operation, "enter")
+    peak = np.abs(graph.run(vectors(graph, 1))).max()
+    graph.add("relu", Pointwise("relu"), "map", codes=Codes(np.array([peak / 100]), -128, 127))
+    outputs = graph.width("relu")
+    graph.add("head", Linear(rng.standard_normal((5, outputs)).astype(np.float32)), "relu")
+    network = quantize(graph, vectors(graph, 1))
+    assert network["relu"].neuron.range == (0, 127)
+    assert decibels(graph, network, vectors(graph, 2)[0]) > 20
