@@ -229,6 +229,22 @@ def test_above_saturation_drops_are_counted_to_the_event(model: Path) -> None:
     assert done.summary["events"]["dropped"]["queue full"] > 0
 
 
+def test_the_digits_are_named_drawn_and_priced() -> None:
+    pytest.importorskip("sklearn")
+    from snngen import digits
+
+    pictures, _ = digits.digits(held_out=True)
+    assert len(list(digits.readings(pictures[:1]))) == 1  # the kernels are compiled here, not while events wait
+    done = stream("digits", "--speed", 0, "--seconds", 12, "--json", "-")
+    assert done.status == 0, done.err
+    account(done.summary)
+    whole = [line for line in done.lines[:-1] if line["time_us"] % digits.PERIOD_US == 0]
+    right = [line["label"] == str(line["shown"]) for line in whole]
+    assert len(right) > 50
+    assert np.mean(right) > 0.85
+    assert all(np.shape(line["picture"]) == (8, 8) and line["energy"]["loihi1"] > 0 for line in whole)
+
+
 def test_a_sensor_of_another_size_is_scaled(model: Path) -> None:
     done = stream(
         "synthetic:bar?rate=10000&duration=0.5&width=128&height=64", "--app", model, "--sensor", "16x16", "--speed", 0,
@@ -295,6 +311,9 @@ def test_the_window_draws_pictures_and_spikes() -> None:
 def test_the_terminal_draws_pictures() -> None:
     from snngen.cli.live import drawn, joules
 
-    assert drawn(np.array([[0, 0.5, 1]], dtype=np.float32)) == "  ++@@"
-    assert max(map(len, drawn(np.ones((200, 200), dtype=np.float32)).splitlines())) <= 128
+    assert str(drawn(np.array([[0, 0.5, 1]], dtype=np.float32), colours=False)).rstrip("\n") == "  ++@@"
+    for colours in (False, True):
+        shown = str(drawn(np.ones((200, 200), dtype=np.float32), colours)).splitlines()
+        assert shown
+        assert max(map(len, shown)) <= 128
     assert (joules(0.0032), joules(4e-12), joules(2.5), joules(0)) == ("3.2 mJ", "4 pJ", "2.5 J", "0 pJ")

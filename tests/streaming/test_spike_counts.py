@@ -47,9 +47,8 @@ def random_events(count: int, end_us: int) -> EventArray:
 @pytest.mark.parametrize("policy", ["block", "merge"])
 def test_outputs_count_what_the_engine_fires_at_once(delay_us: int, policy: str) -> None:
     events = random_events(4000, 200_000)
-    with Stream(
-        ArraySource(events, SENSOR, None), SpikeCounts(network(delay_us), SENSOR), policy, 5000, 10_000
-    ) as stream:
+    source, application = ArraySource(events, SENSOR, None), SpikeCounts(network(delay_us), SENSOR)
+    with Stream(source, application, policy, 5000, 10_000, outputs=64) as stream:
         outputs = list(stream)
     engine = ContinuousEngine(network(delay_us))
     engine.push(events["t"].astype(np.int64), SENSOR.neurons(events))
