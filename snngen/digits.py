@@ -172,6 +172,7 @@ class DigitReader:
         self.model = load() if model is None else model
         self.engine = ContinuousEngine(self.model.encoder)
         self._drawer = SettledEngine(self.model.decoder)
+        self._drawer.warm()  # compiled, or loaded, before events wait
         self._spikes = np.zeros(self.model.decoder.vocabulary, dtype=np.int64)
         self._firsts = {LABEL: 0, LATENT: CLASSES}
         self._before: Counts | None = None
