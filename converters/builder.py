@@ -6,7 +6,7 @@ run time nothing is scaled, the thresholds are the scales.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import singledispatch
 from typing import Any, TypeAlias
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snngen.converters.calibrate import Ranges
-from snngen.converters.coding import limits
+from snngen.converters.coding import limits, role
 from snngen.converters.compensation import Correction
 from snngen.converters.graph import BEFORE, Graph, Node
 from snngen.converters.operations import Add, Embedding, Operation
@@ -35,6 +35,7 @@ Doubles: TypeAlias = npt.NDArray[np.floating[Any]]
 STREAM_PEAK = 2**21  # calibrated peak of the residual stream, a quarter of the 24 bits that a norm reads
 BIAS_LIMIT = 2**30  # beyond, a bias is held to it: half of int32, the rest is for the drive
 RESCALE = 2**14  # threshold of neurons that bring codes from one scale to another
+BROKEN = 0.01  # of the largest scale: readers of the token before were promised another one
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ class Signal:
     @property
     def potential(self) -> bool:
         return self.high == 0
+
+    @property
+    def before(self) -> Signal:
+        """The same, one token later."""
+        return replace(self, population=BEFORE + self.population)
 
 
 @singledispatch
@@ -77,6 +83,7 @@ class Builder:
     graph, ranges, settings: what to build from. signals: by name of the value. deferred: linear nodes that drive the
     residual stream directly, or whose threshold is the ReLU that reads them. grid: worth of one unit of the stream.
     notes: what the conversion report has to say. corrections: by name of the node, where rounding compensates.
+    promised: what readers of the token before took a value for that was not built yet.
     """
 
     def __init__(self, graph: Graph, ranges: Ranges, settings: Settings) -> None:
@@ -87,6 +94,7 @@ class Builder:
         self.deferred: dict[str, Node] = {}
         self.notes: list[str] = []
         self.corrections: dict[str, Correction] = {}
+        self.promised: dict[str, Signal] = {}
         streams = [node.name for node in graph.nodes if isinstance(node.operation, Add | Embedding)]
         peak = max((float(ranges.peaks[name].max()) for name in streams), default=1.0)
         self.grid = max(peak, 1e-30) / STREAM_PEAK if graph.grid is None else graph.grid
@@ -132,11 +140,20 @@ class Builder:
         self.populations.append(Population(name, neuron, scale))
 
     def populate(self, node: Node, neuron: Neuron, scale: Doubles) -> None:
-        """Add the population that stands for a node's value."""
+        """Add the population that stands for a node's value.
+
+        raises: UnsupportedError where its codes are not worth what readers of the token before took them for.
+        """
         self.append(node.name, neuron, scale)
         low, high = neuron.range
         wide = isinstance(neuron, Accumulator)
         self.signals[node.name] = Signal(node.name, scale, 0 if wide else max(-low, high))
+        promised = self.promised.get(node.name)
+        if promised is not None and np.abs(promised.scale - scale).max() > BROKEN * promised.scale.max():
+            raise UnsupportedError(
+                f"node {node.name}", "weights that cancel, which make its codes coarser than what reads it one token later "
+                "expects", "codes as fine as calibrated",
+            )  # fmt: skip
 
     def project(
         self, source: str, target: str, synapse: Synapse, operand: str = "drive", writer: str | None = None
@@ -165,11 +182,16 @@ class Builder:
             return self.signals[name]
         plain = name.removeprefix(BEFORE)
         if plain in self.signals:
-            known = self.signals[plain]
-        else:  # not built yet: what is promised here is what `scale` and `limits` give when it is
-            node = self.graph.node(plain)
-            known = Signal(plain, self.scale(node), max(np.abs(self.limits(node))))
-        return Signal(BEFORE + known.population, known.scale, known.high)
+            return self.signals[plain].before
+        node = self.graph.node(plain)
+        if role(self.graph, node) is None:
+            raise UnsupportedError(
+                f"node {plain}", "a sum that what it is made of reads one token later", "codes",
+                "Add a Scale of ones that reads it, and read that one token later",
+            )  # fmt: skip
+        # not built yet: what is promised here is what `scale` and `limits` give when it is, and `populate` checks
+        self.promised[plain] = Signal(plain, self.scale(node), max(np.abs(self.limits(node))))
+        return self.promised[plain].before
 
     def codes(self, name: str) -> Signal:
         """The value as codes; a potential is read by a population of its own first, once."""
@@ -185,15 +207,17 @@ class Builder:
             self.project(self.signals[plain].population, read, OneToOne(len(theta)))
             self.signals[read] = Signal(read, theta * self.grid, high)
         known = self.signals[read]
-        return known if name == plain else Signal(BEFORE + read, known.scale, known.high)
+        return known if name == plain else known.before
 
     def table_input(self, name: str) -> Signal:
         """The value as codes whose channels share a unit, so that one table serves them all; rescaled where needed."""
+        plain = name.removeprefix(BEFORE)
+        if plain in self.signals and name != plain:
+            return self.table_input(plain).before
         signal = self.signal(name)
         if not signal.potential and np.ptp(signal.scale) <= 1e-12 * signal.scale[0]:
             return signal
-        high, plain = self.settings.wide_high, name.removeprefix(BEFORE)
-        read = f"{plain}.table"
+        high, read = self.settings.wide_high, f"{plain}.table" if name == plain else f"{plain}.before.table"
         if read not in self.signals:
             scale = np.full(self.graph.width(plain), self.ranges.peak(plain).max() * 1.5 / high)
             self.append(read, rescaled(scale, high, signal.potential, self.grid), scale)

@@ -23,7 +23,7 @@ from snngen.converters.builder import (
     rescaled,
 )
 from snngen.converters.coding import folded, role, sums, tabled
-from snngen.converters.graph import Node
+from snngen.converters.graph import BEFORE, Node
 from snngen.converters.lowering.linear import common_unit, fractions
 from snngen.converters.operations import Convolution, Integers
 from snngen.errors import UnsupportedError
@@ -92,11 +92,15 @@ def _scattered(
 
 def map_input(builder: Builder, name: str, places: int) -> tuple[Signal, Doubles]:
     """The value as codes with one unit per map of `places` neurons, and those units; rescaled where they differ."""
+    plain = name.removeprefix(BEFORE)
+    if plain in builder.signals and name != plain:
+        signal, units = map_input(builder, plain, places)
+        return signal.before, units
     signal = builder.codes(name)
-    maps = np.broadcast_to(signal.scale, (builder.graph.width(name.removeprefix("~")),)).reshape(-1, places)
+    maps = np.broadcast_to(signal.scale, (builder.graph.width(plain),)).reshape(-1, places)
     if (np.ptp(maps, axis=1) <= SPREAD * maps.max(axis=1)).all():
         return signal, maps.mean(axis=1)
-    read, high = f"{name.removeprefix('~')}.maps", builder.settings.high
+    read, high = f"{plain}.maps" if name == plain else f"{plain}.before.maps", builder.settings.high
     units = np.maximum(maps.max(axis=1) * signal.high / high, 1e-30)
     if read not in builder.signals:
         scale = units.repeat(places)

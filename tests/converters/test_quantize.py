@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import snngen
-from snngen import reference
+from snngen import picture, reference
 from snngen.converters.graph import Cache, Graph
 from snngen.converters.noise import layer_noise
-from snngen.converters.operations import Embedding, Floats, Gate, Linear, Operation, RMSNorm
+from snngen.converters.operations import Add, Embedding, Floats, Gate, Linear, Operation, Pointwise, RMSNorm, Scale
 from snngen.converters.quantize import quantize
 from snngen.converters.settings import Settings
 from snngen.errors import NetworkError, PromptError, SnngenError, UnsupportedError
@@ -246,3 +246,68 @@ def test_unusable_calibration_is_refused(tokens: np.ndarray, message: str) -> No
 def test_unusable_settings_are_refused(name: str, bits: int) -> None:
     with pytest.raises(UnsupportedError, match=rf"Settings\.{name}: got {bits}; expected 2\.\."):
         Settings(**{name: bits})
+
+
+def looking_back(*reads: str, stream: bool) -> Graph:
+    """A value whose channels have scales of their own, read by tables as in `reads`, now or one token later."""
+    rng, graph = np.random.default_rng(5), Graph(0, None, channels=5)
+    weight = rng.standard_normal((6, 5)).astype(np.float32) * np.geomspace(0.1, 10, 6, dtype=np.float32)[:, None]
+    graph.add("x", Linear(weight), "input")
+    if stream:
+        graph.add("map", Linear(weight[::-1].copy()), "input")
+        graph.add("stream", Add(), "x", "map")
+    value = "stream" if stream else "x"
+    for number, read in enumerate(reads):
+        graph.add(f"table{number}", Pointwise("tanh"), read + value)
+    tables = [f"table{number}" for number in range(len(reads))]
+    graph.add("y", Linear(rng.standard_normal((4, 6 * len(reads) + 6)).astype(np.float32)), *tables, value)
+    return graph
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("reads", [("~", ""), ("", "~"), ("~",)])
+def test_tables_read_the_token_that_they_say(reads: tuple[str, ...], stream: bool) -> None:
+    graph = looking_back(*reads, stream=stream)
+    draws = np.random.default_rng(6).standard_normal((4, 24, 5)).astype(np.float32)
+    network = quantize(graph, draws[:3])
+    codes = picture.encode(network, draws[3])
+    got = reference.run(network, {"input": codes})["y"] * network["y"].scale
+    expected = graph.run(draws[3:])[0]
+    assert 10 * np.log10((expected**2).sum() / ((got - expected) ** 2).sum()) > 20
+    assert snngen.certify(network, codes).clean
+
+
+def recurrent(coarse: bool, staged: bool = False) -> Graph:
+    """Codes that cancelling weights make coarse, or a sum, read one token later, perhaps behind a stage of codes."""
+    rng, graph = np.random.default_rng(7), Graph(0, None, channels=5)
+    weight = rng.standard_normal((6, 11)).astype(np.float32) * 0.2
+    if coarse:
+        graph.add("twice", Linear(np.eye(5, dtype=np.float32)[[0, 0, 2, 3, 4]]), "input")
+        weight[:, :2] = [[300, -300]]
+        graph.add("h", Linear(weight), "twice", "~h")
+    else:
+        graph.add("x", Linear(weight[:, :5]), "input")
+        graph.add("map", Linear(weight[:, 5:]), "~codes" if staged else "~h")
+        graph.add("h", Add(), "x", "map")
+    if staged:
+        graph.add("codes", Scale((np.ones(6, np.float32),)), "h")
+    graph.add("y", Linear(rng.standard_normal((4, 6)).astype(np.float32)), "h")
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("coarse", "message"), [(False, "node h: got a sum"), (True, "node h: got weights that cancel")]
+)
+def test_what_is_read_before_it_is_built_has_to_be_what_was_expected(coarse: bool, message: str) -> None:
+    draws = np.random.default_rng(8).standard_normal((3, 24, 5)).astype(np.float32)
+    with pytest.raises(UnsupportedError, match=message):
+        quantize(recurrent(coarse), draws)
+
+
+def test_a_sum_is_read_one_token_later_through_a_stage_of_codes() -> None:
+    draws = np.random.default_rng(8).standard_normal((3, 24, 5)).astype(np.float32)
+    graph = recurrent(coarse=False, staged=True)
+    network = quantize(graph, draws)
+    got = reference.run(network, {"input": picture.encode(network, draws[0])})["y"] * network["y"].scale
+    expected = graph.run(draws[:1])[0]
+    assert np.abs(got - expected).max() < 0.05 * np.abs(expected).max()
