@@ -38,6 +38,9 @@ unit: $(VENV)/.tested $(LAVA) $(CACHE)/.fresh
 bench: $(VENV)/.installed $(CACHE)/.fresh
 	$(BIN)/python benchmarks/generate.py
 	$(BIN)/python benchmarks/ticks.py
+	$(BIN)/python benchmarks/synapses.py
+	$(BIN)/python benchmarks/stream.py
+	$(BIN)/python benchmarks/latency.py
 
 docs-pictures: $(VENV)/.installed $(CACHE)/.fresh
 	$(BIN)/python docs/remake.py

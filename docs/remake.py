@@ -66,6 +66,12 @@ def pictures() -> None:
             snngen("plot", trace, "--out", str(PICTURES / f"{name}.png"))
 
 
+def animation() -> None:
+    """Draw the digits before the event camera (`docs/digits_animation.py`)."""
+    printed("python", "docs/digits_animation.py", str(PICTURES / "digits.gif"))
+
+
 if __name__ == "__main__":
+    animation()
     tables()
     pictures()
