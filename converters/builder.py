@@ -151,8 +151,8 @@ class Builder:
         promised = self.promised.get(node.name)
         if promised is not None and np.abs(promised.scale - scale).max() > BROKEN * promised.scale.max():
             raise UnsupportedError(
-                f"node {node.name}", "weights that cancel, which make its codes coarser than what reads it one token later "
-                "expects", "codes as fine as calibrated",
+                f"node {node.name}", "weights that cancel, so that its codes are coarser than what reads it one token "
+                "later expects", "codes as fine as calibrated",
             )  # fmt: skip
 
     def project(

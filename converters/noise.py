@@ -22,7 +22,7 @@ class LayerNoise:
 
     decibels: 10 log10(sum x**2 / sum (x - y)**2) over all tokens and channels; errors of earlier layers included;
         infinite where there is no noise, or no signal.
-    clipped: share of codes at the end of their range. active: share of codes that are not zero.
+    clipped: share of codes at an end of their range other than 0. active: share of codes that are not zero.
     """
 
     population: str
@@ -74,5 +74,5 @@ def _compare(
     x: Floats, codes: npt.NDArray[np.int32], scale: npt.NDArray[np.floating], low: int, high: int
 ) -> npt.NDArray[np.float64]:
     error = x - codes * scale
-    clipped = np.count_nonzero((codes == low) | (codes == high))
+    clipped = np.count_nonzero((codes != 0) & ((codes == low) | (codes == high)))
     return np.array([(x.astype(np.float64) ** 2).sum(), (error**2).sum(), clipped, np.count_nonzero(codes), codes.size])

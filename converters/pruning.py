@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from snngen.converters.compensation import divergence, log_softmax
 from snngen.converters.graph import BEFORE, Graph, Node
-from snngen.converters.operations import Floats, Gate, Linear, Pointwise, Products, Scale
+from snngen.converters.operations import Convolution, Floats, Gate, Linear, Pointwise, Products, Scale
 from snngen.errors import UnsupportedError
 
 Doubles = npt.NDArray[np.float64]
@@ -88,7 +88,7 @@ def prune_weights(
     kept: the share of each neuron's weights that stays, or (n, m): n of every m neighbouring inputs.
     tokens: calibration; without, magnitudes alone decide. refit: fit what stays (needs tokens).
     names: of the maps; all linear ones if None.
-    raises: UnsupportedError for shares outside 0..1 and for refitting without tokens.
+    raises: UnsupportedError for shares outside 0..1, for refitting without tokens, and where there is nothing to prune.
     """
     share = kept[0] / kept[1] if isinstance(kept, tuple) and kept[1] > 0 else kept
     if isinstance(share, tuple) or not 0 <= share <= 1:
@@ -97,6 +97,10 @@ def prune_weights(
         raise UnsupportedError("prune_weights", "refit without tokens", "calibration tokens")
     seen = hessians(graph, tokens) if tokens is not None else {}
     chosen = {node.name for node in linear_maps(graph)} if names is None else set(names)
+    others = [node.name for node in graph.nodes if _unpruned(node)]
+    if not chosen:
+        got = f"no linear map with float weights, but {', '.join(others) or 'no weights'}"
+        raise UnsupportedError("prune_weights", got, "at least one")
     nodes = []
     for node in graph.nodes:
         if node.name in chosen and isinstance(node.operation, Linear):
@@ -106,9 +110,16 @@ def prune_weights(
             pruned = refitted(weight, mask, hessian) if refit and hessian is not None else weight * mask
             node = replace(node, operation=replace(node.operation, weight=pruned.astype(np.float32)))
         nodes.append(node)
-    return replace(
-        graph, nodes=nodes, notes=[*graph.notes, f"pruned: {kept} of the weights of {len(chosen)} maps kept"]
-    )
+    notes = [*graph.notes, f"pruned: {kept} of the weights of {len(chosen)} maps kept"]
+    if others and names is None:
+        notes.append(f"not pruned (convolutions, integers of the source): {', '.join(others)}")
+    return replace(graph, nodes=nodes, notes=notes)
+
+
+def _unpruned(node: Node) -> bool:
+    """True for weights that pruning does not reach."""
+    operation = node.operation
+    return isinstance(operation, Convolution) or (isinstance(operation, Linear) and operation.integers is not None)
 
 
 def _largest(matters: npt.NDArray[Any], kept: float | tuple[int, int]) -> npt.NDArray[np.bool_]:
@@ -189,7 +200,8 @@ def prune_neurons(graph: Graph, kept: float, tokens: npt.NDArray[Any], refit: bo
     """
     layers = hidden_layers(graph)
     if not layers or not 0 <= kept <= 1:
-        raise UnsupportedError("prune_neurons", f"{len(layers)} hidden layers, kept {kept}", "some, and 0..1")
+        got, expected = f"{len(layers)} hidden layers, kept {kept}", "linear maps with neurons between them, and 0..1"
+        raise UnsupportedError("prune_neurons", got, expected)
     seen = hessians(graph, tokens)
     operations = {node.name: node.operation for node in graph.nodes}
     for layer in layers:

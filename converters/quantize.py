@@ -17,9 +17,11 @@ from snngen.converters.calibrate import calibrate
 from snngen.converters.compensation import choose_blends, corrections
 from snngen.converters.graph import Graph
 from snngen.converters.lowering import lowerings
+from snngen.converters.operations import Convolution, Position
 from snngen.converters.settings import Settings
 from snngen.errors import PromptError, UnsupportedError
 from snngen.network import Network
+from snngen.synapses.packed import BITS
 
 RANGE_SEQUENCES = 8  # enough to choose ranges on; compensation needs more
 
@@ -59,7 +61,25 @@ def quantize(
         builder.corrections = corrections(graph, ranges, tokens, settings)
     for node in graph.nodes:
         lower(node.operation, node, builder)
+    builder.notes += _otherwise(graph, settings)
     return builder.network(tokens)
+
+
+def _otherwise(graph: Graph, settings: Settings) -> list[str]:
+    """Notes on weights for which a setting does not hold as it does for linear maps."""
+    taken = [node.name for node in graph.nodes if getattr(node.operation, "integers", None) is not None]
+    others = [node.name for node in graph.nodes if isinstance(node.operation, Convolution | Position)]
+    tables = [name for name in others if name not in taken]
+    notes = []
+    few = [name for name in tables if settings.bits_of(name) <= max(BITS)]
+    if few:
+        notes.append(f"rounded to fewer bits, but stored in 8 each (convolutions, positions): {', '.join(few)}")
+    if tables and settings.rounding == "compensated":
+        notes.append(f"rounded to the nearest, not compensated (convolutions, positions): {', '.join(tables)}")
+    unlike = settings.rounding == "compensated" or any(settings.bits_of(name) != 8 for name in taken)
+    if taken and unlike:
+        notes.append(f"integers of the source, kept as they are whatever the settings: {', '.join(taken)}")
+    return notes
 
 
 def _checked(graph: Graph, tokens: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -384,7 +384,8 @@ class Translation:
             raise UnsupportedError(model.where, f"{len(model.outputs)} outputs {model.outputs[:6]}", "one output")
         result = self.values[model.outputs[0]]
         if not isinstance(result, Signal) or not result.plain or set(result.names) & {self.entry}:
-            raise UnsupportedError(f"{model.where}: output", "no float value made from the input", "one")
+            expected = "a float value made from the input"
+            raise UnsupportedError(f"{model.where}: output {model.outputs[0]}", _unfit(result), expected)
         last = self.one(Step("output", "Identity", "", (), (), {}), result)
         needed, stack = set(), [last]
         while stack:
@@ -410,3 +411,12 @@ class Translation:
         if len(result.sizes) == 3:
             graph.picture = (result.sizes[0], result.sizes[1], result.sizes[2])
         return graph
+
+
+def _unfit(result: Value) -> str:
+    """What is the matter with a value that cannot be the output."""
+    if not isinstance(result, Signal):
+        return "a value that does not depend on the input"
+    if result.limited:
+        return "what a Clip, Max or Min gives that no QuantizeLinear follows"
+    return "codes" if not result.plain else "the input itself, or a part of it"

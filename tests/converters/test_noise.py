@@ -11,7 +11,7 @@ from graphs import random_llama, random_tokens
 from snngen import reference
 from snngen.converters.graph import Graph
 from snngen.converters.noise import LayerNoise, layer_noise
-from snngen.converters.operations import Floats, Linear
+from snngen.converters.operations import Floats, Linear, Pointwise
 from snngen.converters.quantize import quantize
 from snngen.converters.settings import Settings
 from snngen.network import Network
@@ -106,3 +106,16 @@ def test_silence_has_no_ratio() -> None:
     assert named(layer_noise(graph, network, random_tokens(1)))["layer0.gated"].decibels == float("-inf")
     graph.nodes[index] = speaking
     assert np.isfinite(named(layer_noise(graph, network, random_tokens(1)))["layer0.gated"].decibels)
+
+
+def test_a_code_of_zero_is_not_clipped_though_it_is_the_lowest() -> None:
+    graph = Graph(0, None, channels=3)
+    graph.add("map", Linear(np.eye(3, dtype=np.float32)), "input")
+    graph.add("relu", Pointwise("relu"), "map")
+    graph.add("y", Linear(np.eye(3, dtype=np.float32)), "relu")
+    draws = np.random.default_rng(0).uniform(-1, 1, (2, 200, 3)).astype(np.float32)
+    network = quantize(graph, draws)
+    relu = named(layer_noise(graph, network, draws / 2))["relu"]
+    assert relu.clipped == 0
+    assert 0.4 < relu.active < 0.6
+    assert named(layer_noise(graph, network, draws * 100))["relu"].clipped > 0.4

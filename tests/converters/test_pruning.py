@@ -9,7 +9,7 @@ from graphs import HIDDEN, random_llama, random_tokens
 import snngen
 from snngen.converters.compensation import divergence, log_softmax
 from snngen.converters.graph import Graph
-from snngen.converters.operations import Linear
+from snngen.converters.operations import Convolution, Linear
 from snngen.converters.pruning import (
     hessians,
     hidden_layers,
@@ -147,3 +147,15 @@ def test_what_cannot_be_pruned_is_refused() -> None:
         prune_weights(graph, 0.5, refit=True)
     with pytest.raises(UnsupportedError, match="0 hidden layers"):
         prune_neurons(Graph(9, 9, graph.nodes[:3]), 0.5, random_tokens(1))
+
+
+def test_what_pruning_does_not_reach_is_said() -> None:
+    graph = Graph(0, None, channels=16)
+    kernel = np.ones((4, 1, 3, 3), np.float32)
+    graph.add("convolution", Convolution(kernel, None, (1, 4, 4)), "input")
+    with pytest.raises(UnsupportedError, match="no linear map with float weights, but convolution"):
+        prune_weights(graph, 0.5)
+    graph.add("map", Linear(np.ones((3, 16), np.float32)), "convolution")
+    pruned = prune_weights(graph, 0.5)
+    assert np.count_nonzero(weights(pruned)["map"]) == 3 * 8
+    assert pruned.notes[-1] == "not pruned (convolutions, integers of the source): convolution"

@@ -440,6 +440,11 @@ def test_everything_that_is_not_carried_is_in_one_message(tmp_path: Path) -> Non
             ],
             "QuantizeLinear",
         ),
+        (
+            [make("Constant", [], ["low"], value_float=-1.0), make("Clip", ["x", "low"], ["y"])],
+            "no QuantizeLinear follows",
+        ),
+        ([make("Relu", ["x"], ["a"]), make("Concat", ["a", "x"], ["y"], axis=1)], "the input itself"),
         ([make("Transpose", ["x"], ["t"], perm=[1, 0]), make("MatMul", ["t", "w"], ["y"])], "channel axis"),
         ([make("Foo", ["x"], ["y"], domain="com.example")], "com.example.Foo"),
         ([make("CodedRMSNorm", ["x", "w", "w", "w", "w"], ["y"], domain="snngen")], "another body"),

@@ -182,3 +182,15 @@ def test_a_relu_stays_one_where_its_source_gave_it_signed_codes(kind: str) -> No
     network = quantize(graph, vectors(graph, 1))
     assert network["relu"].neuron.range == (0, 127)
     assert decibels(graph, network, vectors(graph, 2)[0]) > 20
+
+
+def test_what_a_setting_does_not_do_to_kernels_is_said() -> None:
+    graph, rng = entered(4)
+    graph.add("map", convolution(rng, SHAPE, 6), "enter")
+    given = vectors(graph, 1)
+    assert quantize(graph, given).provenance["notes"] == []
+    notes = quantize(graph, given, Settings(weight_bits=4, rounding="compensated")).provenance["notes"]
+    assert notes == [
+        "rounded to fewer bits, but stored in 8 each (convolutions, positions): map",
+        "rounded to the nearest, not compensated (convolutions, positions): map",
+    ]
