@@ -137,6 +137,9 @@ def add_tokenizer(said: Description, path: Path, tokenizer: Path | None) -> None
     if chosen is None:
         said.notes.append(f"the folder has no {TOKENIZER}: prompts are token numbers")
         return
+    if "vocab_size" not in said.config:  # a state dict without a configuration
+        expected = "none, or a configuration that says the vocab_size"
+        raise FormatError(str(chosen), "a tokenizer for a model of which no vocabulary is known", expected)
     vocabulary = int(said.config["vocab_size"])
     said.tokenizer, said.begin = read_tokenizer(chosen, vocabulary, said.begin, said.notes)
     said.more_sources.append(chosen)

@@ -118,6 +118,13 @@ def test_a_configuration_beside(tmp_path: Path, name: str) -> None:
     assert (checkpoint.begin, checkpoint.end) == (1, (2,))
 
 
+def test_a_tokenizer_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
+    path, tokenizer = write(tmp_path / "model.pt", saved(state())), tmp_path / "tokenizer.json"
+    tokenizer.write_text("{}", encoding="utf-8")
+    with pytest.raises(FormatError, match="no vocabulary is known"):
+        formats.read(path, tokenizer)
+
+
 def test_a_llama_as_a_state_dict(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers", reason="transformers makes the model")
     config = transformers.LlamaConfig(
