@@ -22,7 +22,7 @@ def read(path: Path, tokenizer: Path | None = None) -> Checkpoint:
 
     Values with QuantizeLinear and DequantizeLinear keep scale, zero point and range as the codes of their nodes;
     weights with DequantizeLinear keep their integers.
-    raises: FormatError for a damaged file; UnsupportedError with all operators that are not carried.
+    raises: FormatError for a damaged file or a tokenizer that does not fit; UnsupportedError with all operators that are not carried.
     """
     # the three modules register the operators
     from snngen.converters.onnx import operators as onnx_operators  # noqa: F401
@@ -42,6 +42,8 @@ def read(path: Path, tokenizer: Path | None = None) -> Checkpoint:
         if tokenizer is not None:
             graph.tokenizer, opening = read_tokenizer(tokenizer, graph.vocabulary, numbers, graph.notes)
             graph.begin = opening[0] if opening else None
+    elif tokenizer is not None:
+        raise FormatError(str(tokenizer), "a tokenizer", "none: the model reads vectors, not text")
     graph.provenance = {"source": str(path), "format": "onnx", "source_sha256": digest}
     return Checkpoint(str(path), "onnx", digest, {}, {}, graph.tokenizer, graph.begin, graph.end, graph.notes, graph)
 

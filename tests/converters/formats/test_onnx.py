@@ -626,6 +626,12 @@ def test_a_tokenizer_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
         formats.read(path)
 
 
+def test_a_tokenizer_for_vectors_is_refused(tmp_path: Path) -> None:
+    onnx.save(simple(), tmp_path / "model.onnx")
+    with pytest.raises(FormatError, match="vectors, not text"):
+        formats.read(tmp_path / "model.onnx", tmp_path / "tokenizer.json")
+
+
 BYTES = [simple().SerializeToString(), model(language_model(), ["batch", "tokens"], 23, INT64).SerializeToString(),
          model(PICTURES["transposed"], ["batch", 32]).SerializeToString()]  # fmt: skip
 
