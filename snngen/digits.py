@@ -174,7 +174,8 @@ class DigitReader:
         self._drawer = SettledEngine(self.model.decoder)
         self._drawer.warm()  # compiled, or loaded, before events wait
         self._spikes = np.zeros(self.model.decoder.vocabulary, dtype=np.int64)
-        self._firsts = {LABEL: 0, LATENT: CLASSES}
+        self._firsts = np.zeros(len(self.engine.names), dtype=np.int64)  # of the outputs, which alone are recorded
+        self._firsts[self.model.encoder.order[LATENT]] = CLASSES
         self._before: Counts | None = None
 
     def begin(self, start_us: int) -> None:
@@ -199,9 +200,9 @@ class DigitReader:
     def advance(self, until_us: int) -> None:
         """Let everything happen that comes before a time."""
         spikes = self.engine.advance(until_us)
-        for name, first in self._firsts.items():
-            size = self.model.encoder[name].size
-            self._spikes[first : first + size] += np.bincount(spikes.of(name).neurons, minlength=size)
+        if len(spikes):
+            numbers = self._firsts[spikes.populations] + spikes.neurons
+            self._spikes += np.bincount(numbers, minlength=self._spikes.size)
 
     def forget(self) -> None:
         """The next reading is of the spikes from now on."""

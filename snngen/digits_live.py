@@ -138,4 +138,5 @@ class DigitsApplication:
 
 
 def _total(counts: IntArray) -> list[int]:
-    return [int(count) for count in counts.sum(axis=0)]
+    totals: list[int] = counts.sum(axis=0).tolist()
+    return totals

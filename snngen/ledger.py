@@ -193,6 +193,8 @@ class Ledger:
 
     def _select(self, rows: Iterable[IntArray], width: int, phase: str | None) -> IntArray:
         chosen = [row for row, at in zip(rows, self.phases, strict=True) if phase in (None, at)]
+        if len(chosen) == 1:  # of every live answer
+            return chosen[0][np.newaxis]
         return np.stack(chosen) if chosen else np.zeros((0, width, settled.COUNTERS), dtype=np.int64)
 
 

@@ -151,7 +151,11 @@ class ContinuousEngine:
             raise PromptError("advance", f"{until_us} us", f"from {self.time_us} us, the engine's time, to {LATEST_US}")
         until = (int(until_us) - self.start_us) * (1000 // self.tick_ns)
         events = self._due(until)
-        self._tables.clock[kernel.INPUT] = 0
+        clock = self._tables.clock
+        clock[kernel.INPUT] = 0
+        if not events.ticks.size and not clock[kernel.FLYING] and not clock[kernel.CROSSING]:
+            self.time_us = int(until_us)  # nothing can happen
+            return Spikes.joined([], self.names)
         parts = []
         while True:
             status = kernel.advance(
@@ -330,6 +334,7 @@ class Layout:
             row[[kernel.FIRST, kernel.SIZE, kernel.CROSSES]] = firsts[index], population.size, crosses[index]
             row[kernel.RECORDED] = population.name in recorded
             self._lay_neurons(row, population)
+            row[kernel.WHOLE] = self._whole(row, population.name)
         self.start = self.neurons[kernel.U].copy(), self.neurons[kernel.CURRENT].copy()
         # by source, in the network's order
         self.order = sorted(
@@ -348,6 +353,12 @@ class Layout:
             or neuron.current_based
             or bool((form.drift > 0).any() or (form.rest > threshold).any() * _leaks(form))
         )
+
+    def _whole(self, row: IntArray, name: str) -> bool:
+        """True where all neurons of a population are always reached together, and decay by one time constant."""
+        kinds = {projection.synapse.opcode for projection in self.network.projections if projection.target == name}
+        alike = row[kernel.LEAKS] and not row[kernel.SYNAPTIC] and row[kernel.MEM] >= 0 and not row[kernel.CROSSES]
+        return kinds == {DENSE} and bool(alike)
 
     def _lay_neurons(self, row: IntArray, population: DynamicPopulation) -> None:
         form, neuron = population.neuron.form, population.neuron

@@ -24,9 +24,11 @@ Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 
 # Columns of `populations`: what is constant, then what changes
-FIRST, SIZE, OUTSIDE, LEAKS, SYNAPTIC, FIRES, SUBTRACTS, CROSSES, MEM, SYN, SENDS, SENT, RECORDED = range(13)
-TOUCHED, EVENTS, UPDATES = range(13, 16)
-POPULATION_COLUMNS = 16
+FIRST, SIZE, OUTSIDE, LEAKS, SYNAPTIC, FIRES, SUBTRACTS, CROSSES, MEM, SYN, SENDS, SENT, RECORDED, WHOLE = range(14)
+TOUCHED, EVENTS, UPDATES = range(14, 17)
+POPULATION_COLUMNS = 17
+
+# WHOLE: whatever reaches one neuron of the population reaches all, and they decay alike: `dense_leaky`
 
 # Columns of `projections`, in the order of their sources
 SOURCE, TARGET, KIND, DELAYED, DELAYS, DELAY_COUNT, INTEGERS, POINTERS, TARGETS, WEIGHTS, NUMBER, OPERATIONS = range(12)
@@ -46,6 +48,7 @@ INPUT, FLYING, CROSSING, ROWS, MOMENTS, WORST, FORKS, OUTPUTS, MOST_FLYING, NEED
 CLOCK = 11
 
 DONE, RECORD_FULL, QUEUE_FULL, RAN_AWAY = range(4)
+BLOCK = 32  # neurons that are compared at once
 FEW = 32  # events of one tick that are ordered by insertion
 MOST_AT_ONCE = 100_000  # spikes of one neuron in one moment
 
@@ -53,7 +56,7 @@ MOST_AT_ONCE = 100_000  # spikes of one neuron in one moment
 class Tables(NamedTuple):
     """All arrays of a network in the continuous engine.
 
-    populations (p, 16), projections (q, 12), clock (11,) int64: see the columns above.
+    populations (p, 17), projections (q, 12), clock (11,) int64: see the columns above.
     neurons (10, n) float64: potentials are deviations from rest, times are ticks.
     last (n,) int64: when each neuron was brought up to date; ~start where it was not yet.
     touched, fired (n,) int32, worth (n,) float64: by population, the neurons of this moment, how often they fire.
@@ -168,6 +171,34 @@ def sparse_leaky(sources: Ints, worths: Floats, now: int, row: Ints, pop: Ints, 
 
 
 @njit(cache=True, **LEAN)
+def dense_leaky(sources: Ints, worths: Floats, now: int, row: Ints, pop: Ints, t: Tables) -> None:
+    """Events of (m,) sources with (m,) weights reach all leaky neurons of a population that is WHOLE.
+
+    The same as `receive` for each: one decay for all neurons, and loops that the compiler turns into vectors.
+    """
+    outside = t.populations[row[SOURCE], OUTSIDE] != 0
+    first, size = pop[FIRST], pop[SIZE]
+    u, last, touched = t.neurons[U, first : first + size], t.last[first : first + size], t.touched[first : first + size]
+    before = last[0]
+    if before != now:
+        factor = decay(now - (before if before >= 0 else ~before), t.neurons[TAU_MEM, first], pop[MEM], t.decays)
+        for target in range(size):
+            u[target] *= factor
+        for target in range(size):
+            last[target] = now
+            touched[target] = target
+        pop[TOUCHED] = size
+    operations = 0
+    for event in range(sources.size):
+        at, worth = row[WEIGHTS] + sources[event] * size, worths[event]
+        jumps = t.weights[at : at + size]
+        for target in range(size):
+            u[target] += jumps[target] * worth
+        operations += size if outside else size * int(worth)
+    row[OPERATIONS] += operations
+
+
+@njit(cache=True, **LEAN)
 def convolution_row(neuron: int, integers: Ints, weights: Floats, gain: Floats, reached: Ints, jumps: Floats) -> int:
     """Targets and jumps of one source neuron of a convolution. integers: see its `constants`; gain: of the targets.
 
@@ -202,6 +233,9 @@ def deliver(projection: int, sources: Ints, worths: Floats, now: int, t: Tables)
     kind, pop = row[KIND], t.populations[row[TARGET]]
     if kind == SPARSE and pop[LEAKS] != 0 and pop[SYNAPTIC] == 0 and pop[MEM] >= 0:
         sparse_leaky(sources, worths, now, row, pop, t)
+        return
+    if pop[WHOLE] != 0:
+        dense_leaky(sources, worths, now, row, pop, t)
         return
     first, size = pop[FIRST], pop[SIZE]
     outside = t.populations[row[SOURCE], OUTSIDE] != 0
@@ -302,10 +336,29 @@ def fire(k: int, pop: Ints, neurons: Floats, clock: Ints) -> int:
     return times
 
 
+@njit(cache=True, **LEAN)
+def above_whole(size: int, thresholds: Floats, potentials: Floats, fired: Ints) -> int:
+    """The same as `above` of a population that is WHOLE, whose neurons come first in the arrays."""
+    count = 0
+    for begin in range(0, size, BLOCK):
+        u, limits = potentials[begin : min(begin + BLOCK, size)], thresholds[begin : min(begin + BLOCK, size)]
+        some = 0
+        for k in range(u.size):
+            some += u[k] > limits[k]
+        if some != 0:
+            for k in range(u.size):
+                if u[k] > limits[k]:
+                    fired[count] = begin + k
+                    count += 1
+    return count
+
+
 @njit(cache=True, inline="always", **LEAN)
 def above(pop: Ints, thresholds: Floats, potentials: Floats, touched: Ints, fired: Ints) -> int:
     """Which of the neurons reached in this moment are above their thresholds, into `fired`. returns: how many."""
     first, count = pop[FIRST], 0
+    if pop[WHOLE] != 0:
+        return int(above_whole(pop[SIZE], thresholds[first:], potentials[first:], fired[first:]))
     for at in range(first, first + pop[TOUCHED]):
         neuron = touched[at]
         if potentials[first + neuron] > thresholds[first + neuron]:

@@ -22,7 +22,9 @@ class Heard:
 
     def add(self, arrivals_ns: IntArray) -> None:
         """Add events. arrivals_ns: (n,) int64, equal times side by side."""
-        if arrivals_ns.size:
+        if arrivals_ns.size and arrivals_ns[0] == arrivals_ns[-1]:  # all of one read
+            self._join(arrivals_ns[:1], np.array([arrivals_ns.size]))
+        elif arrivals_ns.size:
             starts = np.flatnonzero(np.diff(arrivals_ns, prepend=arrivals_ns[0] - 1))
             self._join(arrivals_ns[starts], np.diff(starts, append=arrivals_ns.size))
 

@@ -291,6 +291,46 @@ def test_all_time_constants_and_long_silences_decay_alike() -> None:
         np.testing.assert_allclose(ends, wanted, rtol=1e-13)
 
 
+def fully_connected(weights: np.ndarray, dense: bool) -> Dense | Sparse:
+    """The same synapses, as a matrix or one by one."""
+    ends = np.indices(weights.shape).reshape(2, -1)
+    return Dense(weights) if dense else Sparse.from_pairs(*ends, weights.reshape(-1), *weights.shape)
+
+
+@pytest.mark.parametrize("size", [1, 31, 32, 70])
+@pytest.mark.parametrize("reset", ["value", "subtract"])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_dense_projections_do_to_the_bit_what_single_synapses_do(size: int, reset: str, mixed: bool) -> None:
+    """Populations that are reached as a whole, and those of which another synapse reaches a part."""
+    rng = np.random.default_rng(size)
+    into, loop = rng.uniform(-0.3, 0.5, (9, size)), rng.uniform(-0.1, 0.1, (size, size))
+    out = rng.normal(size=(size, 3))
+    part = Sparse.from_pairs(rng.integers(0, 9, 20), rng.integers(0, size, 20), rng.uniform(0, 1, 20), 9, size)
+    lif = LeakyIntegrateAndFire(
+        np.full(size, 0.004), r=np.full(size, 0.004), v_leak=rng.uniform(-0.2, 0.2, size),
+        v_threshold=rng.uniform(0.5, 1.5, size), v_reset=np.full(size, -0.2), reset=reset,
+    )  # fmt: skip
+    neurons = Input(9), lif, LeakyIntegrator(np.full(3, 0.01))
+    populations = tuple(map(DynamicPopulation, ("in", "hidden", "out"), neurons))
+    times = np.cumsum(np.where(rng.random(3000) < 0.3, 0, rng.integers(1, 400, 3000)))
+    times[2000:] += 2**22
+    numbers, weights = rng.integers(0, 9, 3000), rng.uniform(0.5, 2, 3000)
+    found = []
+    for dense in (True, False):
+        projections = [
+            DynamicProjection("in", "hidden", fully_connected(into, dense)),
+            DynamicProjection("hidden", "hidden", fully_connected(loop, dense), 300),
+            DynamicProjection("hidden", "out", fully_connected(out, dense)),
+        ]
+        projections += [DynamicProjection("in", "hidden", part)] * mixed
+        engine = ContinuousEngine(DynamicNetwork(populations, tuple(projections), outputs=("hidden",)))
+        spikes = engine.run(times, numbers, weights, until_us=int(times[-1]) + 1000)
+        potentials = [engine.potential(name).tolist() for name in ("hidden", "out")]
+        found.append((rows(spikes), engine.counts, potentials))
+    assert len(found[0][0]) > 100
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize(
     ("events", "message"),
     [
