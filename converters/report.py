@@ -97,7 +97,7 @@ def _projection(projection: Projection) -> dict[str, Any]:
         "synapse": synapse.kind,
         "synapses": synapse.count,
         "weight_bytes": stored,
-        "bits_per_synapse": round(8 * stored / synapse.count, 3),
+        "bits_per_synapse": round(8 * stored / max(1, synapse.count), 3),
         "delayed": projection.delayed,
     }
 

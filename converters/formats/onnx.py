@@ -22,7 +22,8 @@ def read(path: Path, tokenizer: Path | None = None) -> Checkpoint:
 
     Values with QuantizeLinear and DequantizeLinear keep scale, zero point and range as the codes of their nodes;
     weights with DequantizeLinear keep their integers.
-    raises: FormatError for a damaged file or a tokenizer that does not fit; UnsupportedError with all operators that are not carried.
+    raises: FormatError for a damaged file or a tokenizer that does not fit; UnsupportedError with all operators that
+        are not carried.
     """
     # the three modules register the operators
     from snngen.converters.onnx import operators as onnx_operators  # noqa: F401
