@@ -13,6 +13,7 @@ SEPARATORS = bytes.maketrans(b",;\t\r", b"    ")
 PLAIN = b"0123456789- \n"
 LONGEST = 256  # bytes of a line
 NUMBER = re.compile(rb"-?\d{1,19}")
+SIDED = re.compile(r"([xy])@([0-9]{1,5})")
 LIMITS = (2**63, 2**16, 2**16)
 WORDS = {b"true": 1, b"false": 0}
 
@@ -21,12 +22,13 @@ class Lines:
     """Reads lines as they come; counts those that are no event.
 
     t, x and y are whole numbers from 0; a polarity above 0 or `true` is True. A first line that begins with a letter is
-    a header: it names the columns as `snngen.events.as_events` does, in any order, and others are passed over. Blank
-    lines are nothing.
+    a header: it names the columns as `snngen.events.as_events` does, in any order, and others are passed over; faery
+    writes the sensor's sides there too, `t,x@640,y@480,on`, which are then in `size`. Blank lines are nothing.
     """
 
     def __init__(self) -> None:
         self.damaged = self.number = 0  # lines that are no event, and all lines
+        self.size: tuple[int, int] | None = None  # columns and rows, where a header says so
         self._rest, self._first = b"", True
         self._columns: tuple[int | None, ...] = (0, 1, 2, 3)
 
@@ -52,6 +54,10 @@ class Lines:
 
     def _header(self, line: bytes) -> None:
         words = [word.decode("latin-1").lower() for word in line.split()]
+        sides = {name: int(side) for name, side in (found.groups() for found in map(SIDED.fullmatch, words) if found)}
+        if len(sides) == 2 and all(1 <= side <= 2**16 for side in sides.values()):
+            self.size = sides["x"], sides["y"]
+        words = [SIDED.sub(r"\1", word) for word in words]
         places = [next((words.index(name) for name in names if name in words), None) for names in NAMES.values()]
         if places[0] is None or places[1] is None:
             self.damaged += 1

@@ -277,6 +277,9 @@ REFUSED = [
     (("synthetic:bar?width=16&height=16", "--app", "MODEL", "--seconds", "-1"), "--seconds"),
     (("synthetic:bar?width=16&height=16", "--app", "MODEL", "--chip", "h100"), "conventional"),
     (("synthetic:bar?width=16&height=16", "--app", "MODEL", "--record", "/nowhere/a.h5"), "/nowhere"),
+    (("synthetic:bar?width=16&height=16", "--app", "MODEL", "--record", "a.aedat4"), "ends in .h5"),
+    (("absent.h5", "--app", "MODEL", "--record", "absent.h5"), "which is the source"),
+    (("absent.h5", "--app", "MODEL", "--record", "b.h5", "--json", "b.h5"), "which is --json"),
     (("synthetic:bar?width=16&height=16", "--app", "MODEL", "--window"), "no display"),
 ]
 

@@ -340,6 +340,37 @@ def test_graphs_that_contradict_themselves_are_refused(nodes: Any) -> None:
         from_nir(graph_of(*nodes()), exporter="nir")
 
 
+def test_maps_that_lead_nowhere_back_are_refused_by_name() -> None:
+    nodes = {"in": nir.Input({"input": np.array([2])}), "a": nir.Scale(np.ones(2)), "b": nir.Scale(np.ones(2))}
+    nodes |= {"if": nir.IF(np.ones(2), np.ones(2), np.zeros(2)), "out": nir.Output({"output": np.array([2])})}
+    whole = [("in", "if"), ("a", "if"), ("if", "out")]
+    for edges, got in (([("a", "b"), ("b", "a")], "a loop of maps"), ([], "a map that nothing leads to")):
+        with pytest.raises(FormatError, match=got):
+            from_nir(nir.NIRGraph(nodes, [*whole, *edges], type_check=False))
+
+
+def test_an_edge_named_twice_is_one() -> None:
+    nodes = {"in": nir.Input({"input": np.array([2])}), "if": nir.IF(np.ones(2), np.ones(2), np.zeros(2))}
+    nodes["out"] = nir.Output({"output": np.array([2])})
+    edges = [("in", "if"), ("in", "if"), ("if", "out")]
+    assert len(from_nir(nir.NIRGraph(nodes, edges, type_check=False)).projections) == 1
+
+
+def test_a_map_that_does_not_fit_is_named() -> None:
+    nodes = {"in": nir.Input({"input": np.array([2])}), "late": nir.Delay(np.array(1.5e-6))}
+    nodes |= {"if": nir.IF(np.ones(2), np.ones(2), np.zeros(2)), "out": nir.Output({"output": np.array([2])})}
+    edges = [("in", "late"), ("late", "if"), ("if", "out")]
+    with pytest.raises(FormatError, match=r"NIR graph:late: got a delay of 1\.5 us"):
+        from_nir(nir.NIRGraph(nodes, edges, type_check=False))
+
+
+def test_a_time_constant_of_0_is_refused_without_a_warning() -> None:
+    neuron = nir.LIF(tau=np.array([0.0, 1.0]), r=np.ones(2), v_leak=np.zeros(2), v_threshold=np.ones(2))
+    nodes = {"in": nir.Input({"input": np.array([2])}), "lif": neuron, "out": nir.Output({"output": np.array([2])})}
+    with pytest.raises(FormatError, match="tau_mem"):
+        from_nir(nir.NIRGraph(nodes, [("in", "lif"), ("lif", "out")], type_check=False))
+
+
 def test_options_are_checked() -> None:
     graph = graph_of(ends(2)[0], lif(2))
     for options in ({"dt": 0.0}, {"reset": "none"}, {"exporter": "brian"}):

@@ -72,11 +72,11 @@ class Screen:
     """Outputs on standard output as they come; the state of the stream on standard error.
 
     On a terminal the state is one that moves, with the last picture; elsewhere a line a second.
-    lines: outputs as lines of JSON. quiet: no state. silent: no outputs.
+    lines: outputs as lines of JSON. quiet: no state.
     """
 
-    def __init__(self, lines: bool, quiet: bool, silent: bool = False) -> None:
-        self._lines, self._quiet, self._silent = lines, quiet, silent
+    def __init__(self, lines: bool, quiet: bool) -> None:
+        self._lines, self._quiet = lines, quiet
         self.console = Console(stderr=True, highlight=False)
         self._live: Live | None = None
         self._shown = 0.0
@@ -100,8 +100,7 @@ class Screen:
         """Write an output."""
         if output.picture is not None:
             self._picture = output.picture
-        if not self._silent:
-            speak(json.dumps(output.as_dict()) + "\n" if self._lines else output_line(output))
+        speak(json.dumps(output.as_dict()) + "\n" if self._lines else output_line(output))
 
     @property
     def due(self) -> bool:

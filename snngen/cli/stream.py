@@ -16,6 +16,7 @@ from rich.table import Table
 
 from snngen.cli.live import Screen, joules, milliseconds
 from snngen.cli.terminal import Quiet, app, is_stdout, require_all_writable, speak, write_json
+from snngen.decoding import HDF5
 from snngen.dynamics.network import DynamicNetwork
 from snngen.errors import FormatError, PromptError
 from snngen.events import Sensor
@@ -58,7 +59,11 @@ def stream(
         float | None, typer.Option(help="end after so many, of the stream or of the clock on the wall")
     ] = None,
     sensor: Annotated[
-        str | None, typer.Option(help="WIDTHxHEIGHT or WIDTHxHEIGHTx1 (one polarity) that the network was made for")
+        str | None,
+        typer.Option(
+            help="WIDTHxHEIGHT or WIDTHxHEIGHTx1 (one polarity): of the network of --app; with --app digits, to which "
+            "all are scaled, of a source that does not say"
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="digits: of their order", min=0)] = 0,
     record: Annotated[Path | None, typer.Option(help="write the events that were taken to this file (.h5)")] = None,
@@ -76,6 +81,7 @@ def stream(
 
     priced = [chips.by_name(name) for name in chip.split(",") if name]
     require_all_writable(json_path, record)
+    _require_apart(source, record, json_path)
     if seconds is not None and not 0 < seconds < math.inf:
         raise PromptError("--seconds", str(seconds), "more than 0")
     with ExitStack() as stack:
@@ -101,6 +107,17 @@ def stream(
     if status.failure and not status.failure.startswith("source"):
         raise PromptError("stream", status.failure, "an application and a recording that hold out")
     return SOURCE_FAILED if status.failure else 0
+
+
+def _require_apart(source: str, record: Path | None, json_path: Path | None) -> None:
+    """Refuse a recording that could not be read again, or that would take the place of something else."""
+    if record is None:
+        return
+    if record.suffix.lower() not in HDF5:
+        raise PromptError("--record", str(record), "a name that ends in " + " or ".join(HDF5))
+    for what, other in (("the source", Path(source)), ("--json", json_path)):
+        if other is not None and record.absolute() == other.absolute():
+            raise PromptError("--record", f"{record}, which is {what}", "a file of its own")
 
 
 def _run(running: Stream, screen: Screen, shown: Any) -> None:

@@ -82,7 +82,8 @@ def _recognised(neurons: dict[str, Any], where: str) -> str:
     }
     if not taus:
         return "nir"
-    steps = [np.asarray(neurons[name].r, dtype=np.float64) * SNNTORCH_STEP / tau for name, tau in taus.items()]
+    with np.errstate(divide="ignore", invalid="ignore"):  # times of 0 are refused with the neurons
+        steps = [np.asarray(neurons[name].r, dtype=np.float64) * SNNTORCH_STEP / tau for name, tau in taus.items()]
     if all(np.isfinite(step).all() and (np.abs(step - 1) < 1e-4).all() for step in steps):
         return "snntorch"
     longest = max(float(tau.max(initial=0)) for tau in taus.values())

@@ -124,7 +124,7 @@ class _Reader:
                 self._port(graph.nodes[name], prefix + name.replace("/", "."), kind)
                 for name, kind in zip(edge, ("Output", "Input"), strict=True)
             )
-            if source and target:
+            if source and target and target not in self.after[source]:  # edges are a set: one named twice is one
                 self.after[source].append(target)
 
     def _port(self, node: Any, name: str, kind: str) -> str:
@@ -243,13 +243,16 @@ class _Reader:
         for name in path[1:-1]:
             if self.kind(name) == "pass":
                 continue
-            try:
-                made = linked(self.nodes[name], shape)
-            except SnngenError as error:
-                raise FormatError(f"{self.where}:{name}", error.got, error.expected) from error
-            maps.append(made)
-            shape = made.shape
+            maps.append(self.linked(name, shape))
+            shape = maps[-1].shape
         return maps, shape
+
+    def linked(self, name: str, shape: Shape) -> Linked:
+        """The map of a node, for a signal of a shape."""
+        try:
+            return linked(self.nodes[name], shape)
+        except SnngenError as error:
+            raise FormatError(f"{self.where}:{name}", error.got, error.expected) from error
 
     def _projections(
         self, paths: list[tuple[str, ...]], shapes: dict[str, Shape]
@@ -316,6 +319,7 @@ class _Biases:
     shapes: dict[str, Shape]
     before: dict[str, list[str]] = field(init=False)
     known: dict[str, tuple[FloatArray, Shape]] = field(default_factory=dict)
+    under_way: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.before = {name: [] for name in self.reader.nodes}
@@ -335,12 +339,17 @@ class _Biases:
         if name in self.shapes:
             return np.zeros(math.prod(self.shapes[name])), self.shapes[name]
         if name not in self.known:
+            where = f"{self.reader.where}:{name}"
+            if name in self.under_way or not self.before[name]:
+                got = "a loop of maps" if name in self.under_way else "a map that nothing leads to"
+                raise FormatError(where, got, "maps behind an Input or neurons")
+            self.under_way.add(name)
             signals = [self._behind(source) for source in self.before[name]]
             total, shape = sum((values for values, _ in signals), np.zeros(1)), signals[0][1]
             if self.reader.kind(name) != "pass":
-                made = linked(self.reader.nodes[name], shape)
+                made = self.reader.linked(name, shape)
                 if made.delay is not None and total.any():
-                    raise FormatError(f"{self.reader.where}:{name}", "a delayed bias", "biases behind delays")
+                    raise FormatError(where, "a delayed bias", "biases behind delays")
                 total = total if made.synapse is None else made.synapse.apply(total[None])[0]
                 total, shape = total if made.bias is None else total + made.bias, made.shape
             self.known[name] = total, shape

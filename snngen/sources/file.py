@@ -5,8 +5,9 @@ What to know of the formats:
     .es     keeps no absolute time: it begins at 0
     .raw    without a header is EVT3 of 1280 x 720, unless a sensor is given
     .dat    and .raw that break off in the middle end there; .aedat4 says that it is damaged
-    .csv    `t,x,y,p` or the columns that a header names (`snngen.lines`). Not through faery 0.7.1, whose reader
-            takes a first event for a header and moves events that run backwards instead of counting them
+    .csv    `t,x,y,p` or the columns, and faery's sensor, that a header names (`snngen.lines`). Not through faery
+            0.7.1, whose reader takes a first event for a header and moves events that run backwards instead of
+            counting them
     .h5     events/t, x, y, p (`snngen.recording`, and others' files of that layout)
 """
 
@@ -24,10 +25,10 @@ from pathlib import Path
 
 import numpy as np
 
+from snngen import lines
 from snngen.decoding import COMMAND, FAERY, HDF5, HEADER, LONGEST
 from snngen.errors import FormatError, UnsupportedError
 from snngen.events import EVENT, EventArray, Sensor
-from snngen.lines import Lines
 from snngen.pacing import PacedSource
 from snngen.sources import ANY_SENSOR, damaged_file
 
@@ -74,18 +75,21 @@ class FileSource(PacedSource):
 class Text:
     """The events of a file of lines.
 
-    path: the file. sensor: its address space; None for ANY_SENSOR.
+    path: the file. sensor: its address space, where its header names none; None for ANY_SENSOR.
     raises: FormatError for a file that cannot be read.
     """
 
     def __init__(self, path: Path, sensor: Sensor | None) -> None:
-        self.sensor = sensor or ANY_SENSOR
-        self._path, self._lines, self._ended = path, Lines(), False
+        self._path, self._lines, self._ended = path, lines.Lines(), False
         self._seen = self._told = 0
         try:
             self._file = path.open("rb")
+            header = lines.Lines()
+            header.feed(self._file.readline(lines.LONGEST), True)
+            self._file.seek(0)
         except OSError as error:
             raise FormatError(str(path), error.strerror or str(error), "a file that can be read") from error
+        self.sensor = Sensor(*header.size) if header.size else sensor or ANY_SENSOR
 
     def fetch(self, timeout: float) -> EventArray | None:
         """The next events, None at the end.

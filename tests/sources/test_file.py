@@ -66,8 +66,10 @@ def test_faerys_own_csv_is_read(tmp_path: Path) -> None:
     faery = pytest.importorskip("faery", reason="the package faery is not installed")
     rows = EVENTS.astype(faery.EVENTS_DTYPE)
     faery.events_stream_from_array(rows, (120, 90)).to_file(tmp_path / "a.csv")
-    with FileSource(tmp_path / "a.csv", SENSOR, None) as source:
+    with FileSource(tmp_path / "a.csv", Sensor(2, 2), None) as source:
+        assert source.sensor == Sensor(120, 90)  # as its header says, as the other formats say it
         assert np.array_equal(everything(source), EVENTS)
+        assert source.rejected["damaged"] == 0
 
 
 def test_events_come_at_their_time(tmp_path: Path) -> None:
