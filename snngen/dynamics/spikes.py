@@ -41,8 +41,10 @@ class Spikes:
     @classmethod
     def joined(cls, parts: list[Spikes], names: tuple[str, ...]) -> Spikes:
         """Parts in their order, as one; none: no spikes."""
-        times = np.concatenate([np.zeros(0, dtype=np.int64), *(part.times_ns for part in parts)])
-        none = np.zeros(0, dtype=np.int32)
-        populations = np.concatenate([none, *(part.populations for part in parts)])
-        neurons = np.concatenate([none, *(part.neurons for part in parts)])
+        if not parts:
+            none = np.zeros(0, dtype=np.int32)
+            return cls(np.zeros(0, dtype=np.int64), none, none, names)
+        times = np.concatenate([part.times_ns for part in parts])
+        populations = np.concatenate([part.populations for part in parts])
+        neurons = np.concatenate([part.neurons for part in parts])
         return cls(times, populations, neurons, names)

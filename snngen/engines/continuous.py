@@ -122,12 +122,13 @@ class ContinuousEngine:
         if times.dtype.kind not in "iu" or numbers.dtype.kind not in "iu":
             raise PromptError("push", f"{times.dtype} times, {numbers.dtype} neurons", "integers")
         size = self.network[name].size
-        if int(times.min()) < self.time_us or int(times.max()) > LATEST_US:
-            got = f"events at {times.min()}..{times.max()} us"
+        early, late = int(times.min()), int(times.max())
+        if early < self.time_us or late > LATEST_US:
+            got = f"events at {early}..{late} us"
             raise PromptError("push", got, f"from {self.time_us} us, the engine's time, to {LATEST_US}")
         if not 0 <= int(numbers.min()) <= int(numbers.max()) < size:
             raise PromptError("push", f"neurons {numbers.min()}..{numbers.max()}", f"0..{size - 1} of {name!r}")
-        if not np.isfinite(given).all():
+        if weights is not None and not np.isfinite(given).all():
             raise PromptError("push.weights", "infinite or undefined values", "finite numbers")
         ticks = (times.astype(np.int64) - self.start_us) * (1000 // self.tick_ns)
         column = np.full(times.size, self.network.order[name], dtype=np.int32)
@@ -265,15 +266,15 @@ class ContinuousEngine:
         if len(self._pending) > 1:
             columns = ("ticks", "populations", "neurons", "weights")
             events = Events(*(np.concatenate([getattr(part, name) for part in self._pending]) for name in columns))
-        if (np.diff(events.ticks) < 0).any():
+        if (events.ticks[1:] < events.ticks[:-1]).any():
             order = np.argsort(events.ticks, kind="stable")
             events = Events(
                 events.ticks[order], events.populations[order], events.neurons[order], events.weights[order]
             )
         split = int(np.searchsorted(events.ticks, until))
-        later = events.part(slice(split, None))
-        self._pending = [later] if later.ticks.size else []
-        due = events.part(slice(None, split))
+        whole = split == events.ticks.size
+        self._pending = [] if whole else [events.part(slice(split, None))]
+        due = events if whole else events.part(slice(None, split))
         kernel.order_events(due.ticks, due.populations, due.neurons, due.weights)
         return due
 
@@ -282,6 +283,8 @@ class ContinuousEngine:
         tables = self._tables
         rows = int(tables.clock[kernel.ROWS])
         tables.clock[kernel.ROWS] = 0
+        if rows == 0:
+            return Spikes.joined([], self.names)
         times = tables.record_ticks[:rows] * self.tick_ns + self.start_us * 1000
         record, often = tables.record[:rows], tables.record[:rows, 2]
         if (often > 1).any():

@@ -52,4 +52,6 @@ class Work:
 
 
 def _sum(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    if first.keys() == second.keys():  # of every live answer
+        return {name: count + second[name] for name, count in first.items()}
     return {name: first.get(name, 0) + second.get(name, 0) for name in {**first, **second}}
