@@ -40,7 +40,7 @@ nir = pytest.importorskip("nir", reason="nir is in the extra `torch`")
 
 from snngen.nir import read_nir, write_nir  # noqa: E402
 from snngen.nir.reading import from_nir  # noqa: E402
-from snngen.nir.recordings import read_events, read_recording, write_recording  # noqa: E402
+from snngen.nir.recordings import read_events, read_recording, write_events, write_recording  # noqa: E402
 from snngen.nir.writing import to_nir  # noqa: E402
 
 
@@ -478,6 +478,12 @@ def test_recordings_there_and_back(tmp_path: Path) -> None:
 def sealed(folder: Path) -> bytes:
     write_nir(simple(), folder / "sealed.nir")
     return (folder / "sealed.nir").read_bytes()
+
+
+def test_a_recording_of_no_nodes_is_refused(tmp_path: Path) -> None:
+    write_events({}, tmp_path / "empty.nir", 1, 1.0)
+    with pytest.raises(FormatError, match="no nodes"):
+        read_recording(tmp_path / "empty.nir")
 
 
 def test_absent_foreign_and_cut_files_are_refused(tmp_path: Path) -> None:

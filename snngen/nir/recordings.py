@@ -93,6 +93,8 @@ def read_recording(path: str | Path, sample: int = 0) -> Spikes:
     """
     nodes = read_events(path)
     names = tuple(nodes)
+    if not names:
+        raise FormatError(str(path), "no nodes", "NIR event data of one node or more")
     columns = []
     for place, events in enumerate(nodes.values()):
         chosen = events.samples == sample
