@@ -159,7 +159,12 @@ def calibration_vectors(
     expected = f"(sequences, tokens, {graph.channels}) finite numbers, such as the model meets"
     if calibrate is None:
         if graph.picture is None or graph.recurrent or graph.channels >= math.prod(graph.picture):
-            raise PromptError("calibrate", "nothing for a model that takes vectors", expected, "Pass calibrate=array")
+            raise PromptError(
+                "calibrate",
+                "nothing for a model that takes vectors",
+                expected,
+                "Pass calibrate=array, or --calibrate FILE.npy",
+            )
         tokens = LATENTS if graph.context is None else min(LATENTS, graph.context)
         shape = (count or SEQUENCES, tokens, graph.channels)
         return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)

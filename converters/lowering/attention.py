@@ -16,6 +16,8 @@ from snngen.synapses.rotary import UNIT
 from snngen.synapses.rotary import Rotary as RotarySynapse
 from snngen.synapses.value_memory import ValueMemory
 
+SPREAD = 0.01  # relative: thresholds are whole numbers, so a head's channels agree on the worth of a score but for that
+
 
 @lower.register
 def _(operation: Rotary, node: Node, builder: Builder) -> None:
@@ -35,7 +37,10 @@ def _(operation: Attention, node: Node, builder: Builder) -> None:
     query, key, value = (builder.codes(name) for name in node.inputs)
     width = len(query.scale) // heads
     share = key.scale.reshape(groups, width).repeat(heads // groups, axis=0)
-    worth = (query.scale.reshape(heads, width) * share).mean(axis=1)
+    each = query.scale.reshape(heads, width) * share
+    if (np.ptp(each, axis=1) > SPREAD * each.max(axis=1)).any():
+        raise UnsupportedError(f"node {node.name}", "queries and keys of other scales", "one worth of a score per head")
+    worth = each.mean(axis=1)
     worth = worth / np.sqrt(width) if operation.scale is None else worth * operation.scale
     multiplier = integers(worth * np.log2(np.e) * 2.0 ** (SHIFT + TABLE_BITS))
     top = 2**settings.probability_bits - 1

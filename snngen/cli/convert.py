@@ -41,10 +41,13 @@ def convert(
     activation_bits: Annotated[int, typer.Option(help="of codes that pass weights, 2..8")] = 8,
     rounding: Annotated[str, typer.Option(help="of weights: nearest, or compensated (GPTQ) for few bits")] = "nearest",
     weight_budget: Annotated[
-        int | None, typer.Option(help="bytes of weights: 8, 4 or 2 bits per layer, by what that costs", min=1)
+        int | None, typer.Option(help="bytes of linear maps and embeddings: 8, 4 or 2 bits each, by the cost", min=1)
     ] = None,
     prune: Annotated[
         str | None, typer.Option(help="what to keep: 0.5 of the weights, 2:4, or neurons:0.75 of hidden neurons")
+    ] = None,
+    sparse_below: Annotated[
+        float | None, typer.Option(help="store maps with a smaller share of weights by their synapses (CSR)")
     ] = None,
     context: Annotated[int | None, typer.Option(help="tokens that fit, fewer than the model has learned")] = None,
     seed: Annotated[int, typer.Option(help="of the sampled calibration")] = 0,
@@ -59,7 +62,8 @@ def convert(
     if out.exists() and source.exists() and out.samefile(source):
         raise PromptError(str(out), "the source itself", "another file to write")
     require_all_writable(out, json_path, out.with_suffix(".report.md"), out.with_suffix(".report.json"))
-    settings, pruning = Settings(weight_bits, activation_bits, rounding=rounding), _pruning(prune)
+    settings = Settings(weight_bits, activation_bits, rounding=rounding, sparse_below=sparse_below)
+    pruning = _pruning(prune)
     with progress("calibrating", quiet) as tell:
         conversion = run(source, tokenizer, calibrate, settings, seed, tell, context, pruning, weight_budget)
     snngen.save(conversion.network, out)
