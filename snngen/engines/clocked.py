@@ -39,7 +39,9 @@ class ClockedEngine:
         if current not in ("pulse", "step"):
             raise PromptError("ClockedEngine.current", repr(current), "'pulse' or 'step'")
         if current == "step" and self.rule.dimensionless:
-            raise PromptError("ClockedEngine.current", f"'step' with the rule {rule!r}", "'pulse', as that library sums")
+            raise PromptError(
+                "ClockedEngine.current", f"'step' with the rule {rule!r}", "'pulse', as that library sums"
+            )
         self.charge = 1.0 if current == "pulse" else self.dt
         if not 1e-9 <= self.dt < 1e9:
             raise PromptError("ClockedEngine.dt", f"{dt} s", "a step of 1 ns or more")

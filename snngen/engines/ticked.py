@@ -340,7 +340,9 @@ class TickedEngine:
         network = self.network
         driving = network.into(network.output)
         if len(driving) != 1 or not isinstance(driving[0].synapse, Dense | Packed | Sparse):
-            raise UnsupportedError("stop_when_safe", f"{len(driving)} projections into the output", "one, of constant weights")
+            raise UnsupportedError(
+                "stop_when_safe", f"{len(driving)} projections into the output", "one, of constant weights"
+            )
         synapse, source = driving[0].synapse, driving[0].source
         upstream: set[str] = set()
         for population in reversed(network.populations):
