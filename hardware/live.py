@@ -42,6 +42,8 @@ from snngen.streaming.work import Work
 LEFT_OUT = ("idle neuron updates", "messages to more cores", "host link")
 
 
+PER_OUTPUT = "J/output"
+
 @dataclass(frozen=True)
 class Circuit:
     """What prices need to know of all that runs for a stream.
@@ -96,8 +98,10 @@ class LivePrice:
             "chips": self.chips,
             "outputs": self.outputs,
             "seconds_per_output": self.seconds,
-            "terms": {term.cause: asdict(term.energy) | {"at_least": term.at_least} for term in self.terms},
-            "total": asdict(self.total) | {"at_least": bool(self.unpriced)},
+            "terms": {
+                term.cause: asdict(term.energy) | {"unit": PER_OUTPUT, "at_least": term.at_least} for term in self.terms
+            },
+            "total": asdict(self.total) | {"unit": PER_OUTPUT, "at_least": bool(self.unpriced)},
             "unpriced": {item.cause: item.why for item in self.unpriced},
         }
 

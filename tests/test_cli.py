@@ -283,7 +283,12 @@ def test_convert_reports_and_writes(converted: Converted) -> None:
     lines = converted.ended.err.splitlines()
     assert lines[-1] == f"wrote {converted.path}: {converted.path.stat().st_size:,} bytes, and stories.report.md"
     assert "layer0.attention" in converted.ended.err
-    assert sorted(path.name for path in converted.path.parent.iterdir()) == ["report.json", "stories.h5"]
+    assert sorted(path.name for path in converted.path.parent.iterdir()) == [
+        "report.json",
+        "stories.h5",
+        "stories.report.json",
+        "stories.report.md",
+    ]
     told, network = json.loads(converted.report.read_text(), parse_constant=pytest.fail), snngen.load(converted.path)
     assert told["provenance"] == network.provenance
     assert network.provenance["calibration"] == "given"
