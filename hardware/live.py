@@ -44,6 +44,7 @@ LEFT_OUT = ("idle neuron updates", "messages to more cores", "host link")
 
 PER_OUTPUT = "J/output"
 
+
 @dataclass(frozen=True)
 class Circuit:
     """What prices need to know of all that runs for a stream.
