@@ -54,6 +54,11 @@ class Signal:
         return self.high == 0
 
     @property
+    def uniform(self) -> bool:
+        """True where all channels share a unit."""
+        return bool(np.ptp(self.scale) <= 1e-12 * self.scale[0])
+
+    @property
     def before(self) -> Signal:
         """The same, one token later."""
         return replace(self, population=BEFORE + self.population)
@@ -215,7 +220,7 @@ class Builder:
         if plain in self.signals and name != plain:
             return self.table_input(plain).before
         signal = self.signal(name)
-        if not signal.potential and np.ptp(signal.scale) <= 1e-12 * signal.scale[0]:
+        if not signal.potential and signal.uniform:
             return signal
         high, read = self.settings.wide_high, f"{plain}.table" if name == plain else f"{plain}.before.table"
         if read not in self.signals:

@@ -157,7 +157,7 @@ def stream_bias(operation: Convolution) -> Doubles:
 
 def _unit(node: Node, signal: Signal) -> float:
     """The one worth of a unit of each input that kernels read which came quantized."""
-    if np.ptp(signal.scale) > 1e-12 * signal.scale[0]:
+    if not signal.uniform:
         expected = "one, for weights that came quantized"
         raise UnsupportedError(f"node {node.name}", "inputs of different scales", expected)
     return float(signal.scale[0])

@@ -113,7 +113,7 @@ def _unit(node: Node, signal: Signal) -> float:
     Where the codes of the inputs have scales of their own, the float weights carry what makes them equal.
     """
     operation = node.operation
-    if np.ptp(signal.scale) <= 1e-12 * signal.scale[0] or not isinstance(operation, Linear):
+    if signal.uniform or not isinstance(operation, Linear):
         return float(signal.scale[0])
     integers = operation.integers
     if integers is None:

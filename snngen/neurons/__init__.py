@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from snngen import folder
+from snngen.errors import NetworkError
 from snngen.integers import IntArray
 
 
@@ -67,6 +68,12 @@ class Neuron(ABC):
         """Bits of the magnitude of the largest output."""
         low, high = self.range
         return max(abs(low), abs(high)).bit_length()
+
+
+def check_range(where: str, low: int, high: int) -> None:
+    """Refuse codes that do not hold zero, or only zero."""
+    if not low <= 0 <= high or low == high:
+        raise NetworkError(where, f"range {low}..{high}", "low <= 0 <= high and low < high")
 
 
 def kinds() -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from snngen.errors import NetworkError
 from snngen.integers import IntArray, checked, divide_rounding, square_root
 from snngen.kernels import evaluate
-from snngen.neurons import Neuron
+from snngen.neurons import Neuron, check_range
 from snngen.neurons.rms_norm import FRACTION_BITS, GAIN_LIMIT, INPUT_LIMIT
 
 BIAS_LIMIT = 2**20  # in units of 2**-8 of a code
@@ -54,8 +54,7 @@ class GroupNorm(Neuron):
             raise NetworkError("GroupNorm.gain", f"magnitude {largest}", f"at most {GAIN_LIMIT}", "a coarser grid")
         if not 0 <= self.epsilon < 2**62 or self.centred not in (0, 1):
             raise NetworkError("GroupNorm", f"epsilon {self.epsilon}, centred {self.centred}", "0..2**62 and 0 or 1")
-        if not self.low <= 0 <= self.high or self.low == self.high:
-            raise NetworkError("GroupNorm", f"range {self.low}..{self.high}", "low <= 0 <= high and low < high")
+        check_range("GroupNorm", self.low, self.high)
 
     @property
     def size(self) -> int:

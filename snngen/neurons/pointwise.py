@@ -9,7 +9,7 @@ import numpy as np
 from snngen.errors import NetworkError
 from snngen.integers import IntArray, checked, divide_rounding
 from snngen.kernels import evaluate
-from snngen.neurons import Neuron
+from snngen.neurons import Neuron, check_range
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,7 @@ class Pointwise(Neuron):
             raise NetworkError("Pointwise.theta", f"{self.theta.size} values, some below 1", "positive thresholds")
         if self.table.size == 0 or self.table.size > 2**20:
             raise NetworkError("Pointwise.table", f"{self.table.size} entries", "1 to 2**20")
-        if not self.low <= 0 <= self.high or self.low == self.high:
-            raise NetworkError("Pointwise", f"range {self.low}..{self.high}", "low <= 0 <= high and low < high")
+        check_range("Pointwise", self.low, self.high)
 
     @property
     def size(self) -> int:

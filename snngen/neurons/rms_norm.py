@@ -9,7 +9,7 @@ import numpy as np
 from snngen.errors import NetworkError
 from snngen.integers import IntArray, checked, divide_rounding, square_root
 from snngen.kernels import evaluate
-from snngen.neurons import Neuron
+from snngen.neurons import Neuron, check_range
 
 INPUT_LIMIT = 2**23 - 1  # a 24-bit potential, as Loihi 2 keeps it; squares of 2**15 of them fit int64
 FRACTION_BITS = 8
@@ -45,8 +45,7 @@ class RMSNorm(Neuron):
             raise NetworkError("RMSNorm.gain", f"magnitude {largest}", f"at most {GAIN_LIMIT}", "use a coarser grid")
         if not 0 <= self.epsilon < 2**62:
             raise NetworkError("RMSNorm.epsilon", str(self.epsilon), "0 <= epsilon < 2**62")
-        if not self.low <= 0 <= self.high or self.low == self.high:
-            raise NetworkError("RMSNorm", f"range {self.low}..{self.high}", "low <= 0 <= high and low < high")
+        check_range("RMSNorm", self.low, self.high)
 
     @property
     def size(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from snngen.errors import NetworkError
 from snngen.integers import IntArray, checked, divide_rounding
 from snngen.kernels import evaluate
-from snngen.neurons import Neuron
+from snngen.neurons import Neuron, check_range
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +41,7 @@ class Threshold(Neuron):
             raise NetworkError("Threshold.theta", f"{self.theta.size} values, some below 1", "positive thresholds")
         if self.bias.shape != self.theta.shape:
             raise NetworkError("Threshold.bias", f"shape {self.bias.shape}", f"shape {self.theta.shape}")
-        if not self.low <= 0 <= self.high or self.low == self.high:
-            raise NetworkError("Threshold", f"range {self.low}..{self.high}", "low <= 0 <= high and low < high")
+        check_range("Threshold", self.low, self.high)
 
     @property
     def size(self) -> int:

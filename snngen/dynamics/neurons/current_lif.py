@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snngen.dynamics.neurons import DynamicNeuron, Form, two_exponentials
+from snngen.dynamics.membranes import SynapticMembrane
 from snngen.dynamics.parameters import check_reset, spread
 from snngen.integers import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
-class CurrentLif(DynamicNeuron):
+class CurrentLif(SynapticMembrane):
     """tau_syn di/dt = -i + w_in (I + bias),   tau_mem dv/dt = v_leak - v + r i;   fires where v > v_threshold.
 
     An event of weight w raises i by w_in * w / tau_syn; i starts at 0, v at v_leak. The potential can rise between
@@ -39,35 +39,3 @@ class CurrentLif(DynamicNeuron):
         names = ("tau_mem", "tau_syn", "v_threshold", "r", "v_leak", "v_reset", "w_in", "bias")
         spread(self, names, positive=("tau_mem", "tau_syn"))
         check_reset(self)
-
-    @property
-    def size(self) -> int:
-        return int(self.tau_mem.size)
-
-    @property
-    def start(self) -> tuple[FloatArray, FloatArray]:
-        return self.v_leak, np.zeros(self.size)
-
-    @property
-    def jump(self) -> FloatArray:
-        return np.asarray(self.w_in / self.tau_syn)
-
-    @property
-    def current_based(self) -> bool:
-        return True
-
-    def slope(self, v: FloatArray, i: FloatArray, current: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return (self.v_leak - v + self.r * i) / self.tau_mem, (-i + self.w_in * (current + self.bias)) / self.tau_syn
-
-    def evolve(self, v: FloatArray, i: FloatArray, seconds: float | FloatArray) -> tuple[FloatArray, FloatArray]:
-        steady = self.w_in * self.bias
-        rest = self.v_leak + self.r * steady
-        rise = self.r * (i - steady) * two_exponentials(seconds, self.tau_mem, self.tau_syn)
-        later = rest + (v - rest) * np.exp(-seconds / self.tau_mem) + rise
-        return later, steady + (i - steady) * np.exp(-seconds / self.tau_syn)
-
-    @property
-    def form(self) -> Form | None:
-        steady = self.w_in * self.bias
-        rest = self.v_leak + self.r * steady
-        return Form(self.tau_mem, self.tau_syn, rest, np.zeros(self.size), self.r, -steady)

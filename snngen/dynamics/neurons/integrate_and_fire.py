@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snngen.dynamics.neurons import DynamicNeuron, Form
+from snngen.dynamics.membranes import PerfectMembrane
 from snngen.dynamics.parameters import check_reset, spread
 from snngen.integers import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
-class IntegrateAndFire(DynamicNeuron):
+class IntegrateAndFire(PerfectMembrane):
     """dv/dt = r (I + bias); fires where v > v_threshold. An event of weight w raises v by r * w; v starts at 0.
 
     v_threshold, v_reset: (n,) potentials. r: (n,) resistance. bias: (n,) constant current.
@@ -31,22 +31,3 @@ class IntegrateAndFire(DynamicNeuron):
     def __post_init__(self) -> None:
         spread(self, ("v_threshold", "r", "v_reset", "bias"))
         check_reset(self)
-
-    @property
-    def size(self) -> int:
-        return int(self.v_threshold.size)
-
-    @property
-    def jump(self) -> FloatArray:
-        return self.r
-
-    def slope(self, v: FloatArray, i: FloatArray, current: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return self.r * (current + self.bias), np.zeros_like(i)
-
-    def evolve(self, v: FloatArray, i: FloatArray, seconds: float | FloatArray) -> tuple[FloatArray, FloatArray]:
-        return v + self.r * self.bias * seconds, i
-
-    @property
-    def form(self) -> Form | None:
-        zeros = np.zeros(self.size)
-        return Form(None, None, zeros, self.r * self.bias, self.r, zeros)

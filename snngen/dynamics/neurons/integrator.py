@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snngen.dynamics.neurons import DynamicNeuron, Form
+from snngen.dynamics.membranes import PerfectMembrane
 from snngen.dynamics.parameters import spread
 from snngen.integers import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
-class Integrator(DynamicNeuron):
+class Integrator(PerfectMembrane):
     """dv/dt = r (I + bias). An event of weight w raises v by r * w; v starts at 0.
 
     r: (n,) resistance. bias: (n,) constant current.
@@ -24,22 +24,3 @@ class Integrator(DynamicNeuron):
 
     def __post_init__(self) -> None:
         spread(self, ("r", "bias"))
-
-    @property
-    def size(self) -> int:
-        return int(self.r.size)
-
-    @property
-    def jump(self) -> FloatArray:
-        return self.r
-
-    def slope(self, v: FloatArray, i: FloatArray, current: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return self.r * (current + self.bias), np.zeros_like(i)
-
-    def evolve(self, v: FloatArray, i: FloatArray, seconds: float | FloatArray) -> tuple[FloatArray, FloatArray]:
-        return v + self.r * self.bias * seconds, i
-
-    @property
-    def form(self) -> Form | None:
-        zeros = np.zeros(self.size)
-        return Form(None, None, zeros, self.r * self.bias, self.r, zeros)

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snngen.dynamics.neurons import DynamicNeuron, Form
+from snngen.dynamics.membranes import LeakyMembrane
 from snngen.dynamics.parameters import check_reset, spread
 from snngen.integers import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
-class LeakyIntegrateAndFire(DynamicNeuron):
+class LeakyIntegrateAndFire(LeakyMembrane):
     """tau_mem dv/dt = v_leak - v + r (I + bias); fires where v > v_threshold.
 
     An event of weight w raises v by r * w / tau_mem; v starts at v_leak.
@@ -36,27 +36,3 @@ class LeakyIntegrateAndFire(DynamicNeuron):
     def __post_init__(self) -> None:
         spread(self, ("tau_mem", "v_threshold", "r", "v_leak", "v_reset", "bias"), positive=("tau_mem",))
         check_reset(self)
-
-    @property
-    def size(self) -> int:
-        return int(self.tau_mem.size)
-
-    @property
-    def start(self) -> tuple[FloatArray, FloatArray]:
-        return self.v_leak, np.zeros(self.size)
-
-    @property
-    def jump(self) -> FloatArray:
-        return np.asarray(self.r / self.tau_mem)
-
-    def slope(self, v: FloatArray, i: FloatArray, current: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return (self.v_leak - v + self.r * (current + self.bias)) / self.tau_mem, np.zeros_like(i)
-
-    def evolve(self, v: FloatArray, i: FloatArray, seconds: float | FloatArray) -> tuple[FloatArray, FloatArray]:
-        rest = self.v_leak + self.r * self.bias
-        return rest + (v - rest) * np.exp(-seconds / self.tau_mem), i
-
-    @property
-    def form(self) -> Form | None:
-        zeros = np.zeros(self.size)
-        return Form(self.tau_mem, None, self.v_leak + self.r * self.bias, zeros, self.r, zeros)

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snngen.dynamics.neurons import DynamicNeuron, Form
+from snngen.dynamics.membranes import LeakyMembrane
 from snngen.dynamics.parameters import spread
 from snngen.integers import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
-class LeakyIntegrator(DynamicNeuron):
+class LeakyIntegrator(LeakyMembrane):
     """tau_mem dv/dt = v_leak - v + r (I + bias). An event of weight w raises v by r * w / tau_mem; v starts at v_leak.
 
     tau_mem: (n,) seconds > 0. r: (n,) resistance. v_leak: (n,) potential at rest. bias: (n,) constant current.
@@ -26,27 +26,3 @@ class LeakyIntegrator(DynamicNeuron):
 
     def __post_init__(self) -> None:
         spread(self, ("tau_mem", "r", "v_leak", "bias"), positive=("tau_mem",))
-
-    @property
-    def size(self) -> int:
-        return int(self.tau_mem.size)
-
-    @property
-    def start(self) -> tuple[FloatArray, FloatArray]:
-        return self.v_leak, np.zeros(self.size)
-
-    @property
-    def jump(self) -> FloatArray:
-        return np.asarray(self.r / self.tau_mem)
-
-    def slope(self, v: FloatArray, i: FloatArray, current: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return (self.v_leak - v + self.r * (current + self.bias)) / self.tau_mem, np.zeros_like(i)
-
-    def evolve(self, v: FloatArray, i: FloatArray, seconds: float | FloatArray) -> tuple[FloatArray, FloatArray]:
-        rest = self.v_leak + self.r * self.bias
-        return rest + (v - rest) * np.exp(-seconds / self.tau_mem), i
-
-    @property
-    def form(self) -> Form | None:
-        zeros = np.zeros(self.size)
-        return Form(self.tau_mem, None, self.v_leak + self.r * self.bias, zeros, self.r, zeros)
