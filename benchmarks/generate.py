@@ -14,9 +14,7 @@ Four figures, each measured several times, given as best, median and worst:
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -25,9 +23,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numba
-import numpy as np
+import record
 from rich.console import Console
 from rich.table import Table
 
@@ -43,7 +41,7 @@ class Figure:
     unit: str
     values: Sequence[float]
 
-    def as_dict(self) -> dict[str, object]:
+    def as_dict(self) -> dict[str, Any]:
         low, high = min(self.values), max(self.values)
         best, worst = (low, high) if self.unit == "s" else (high, low)
         median = statistics.median(self.values)
@@ -75,7 +73,7 @@ def speeds(network: snngen.Network, prompt: str, tokens: int, repeats: int) -> t
 def first_token(model: Path | None, prompt: str, cache: Path) -> float:
     """Seconds of a whole process that generates one token; `cache` is its NUMBA_CACHE_DIR."""
     network = [] if model is None else [str(model)]
-    command = [sys.executable, "-m", "snngen.cli", "generate", *network, prompt]
+    command = [str(Path(sys.executable).with_name("snngen")), "generate", *network, prompt]
     command += ["--tokens", "1", "--quiet", "--no-certificate"]
     started = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "NUMBA_CACHE_DIR": str(cache)})
@@ -88,16 +86,6 @@ def starts(model: Path | None, prompt: str, repeats: int, compilations: int) -> 
         cold = [first_token(model, prompt, Path(folder) / str(index)) for index in range(compilations)]
         warm = [first_token(model, prompt, Path(folder) / "0") for _ in range(repeats)]
     return Figure("first token, warm", "s", warm), Figure("first token, cold", "s", cold)
-
-
-def processor() -> str:
-    """The processor's name, as far as it is known."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def main() -> None:
@@ -121,42 +109,30 @@ def main() -> None:
     except snngen.SnngenError as error:
         parser.error(str(error))
     figures = [*rates, *starts(options.model, options.prompt, options.repeats, options.compilations)]
-    result = {
+    facts = {
         "network": network.digest,
         "prompt_tokens": length,
         "generated_tokens": generated,
         "prefill_tokens": read,
-        "figures": {figure.name: figure.as_dict() for figure in figures},
-        "machine": {
-            "processor": processor(),
-            "cores": os.cpu_count(),
-            "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
-            "system": platform.platform(),
-        },
-        "versions": {
-            "snngen": snngen.__version__,
-            "python": platform.python_version(),
-            "numba": numba.__version__,
-            "numpy": np.__version__,
-        },
     }
-    if str(options.json) == "-":
-        print(json.dumps(result, indent=2))
-        return
+    rows = [{"figure": figure.name, **figure.as_dict(), **facts} for figure in figures]
+    result = record.result("generate", rows)
     if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        record.write(options.json, "generate", rows)
+        if str(options.json) == "-":
+            return
     table = Table(title=f"one thread, network {network.digest[:12]}", title_justify="left")
     for heading in ("", "best", "median", "worst", "unit", "repeats"):
         table.add_column(heading, justify="right" if heading in ("best", "median", "worst", "repeats") else "left")
-    for name, figure in result["figures"].items():  # type: ignore[attr-defined]
-        digits = ",.0f" if figure["unit"] == "tokens/s" else ".2f"
-        best, median, worst = (format(figure[key], digits) for key in ("best", "median", "worst"))
-        table.add_row(name, best, median, worst, figure["unit"], str(figure["repeats"]))
+    for row in rows:
+        digits = ",.0f" if row["unit"] == "tokens/s" else ".2f"
+        best, median, worst = (format(row[key], digits) for key in ("best", "median", "worst"))
+        table.add_row(row["figure"], best, median, worst, row["unit"], str(row["repeats"]))
     console = Console(highlight=False)
     console.print(table)
     console.print(f"generate: {generated} tokens after a prompt of {length}; prefill: {read} tokens", soft_wrap=True)
     for part in ("machine", "versions"):
-        console.print(", ".join(f"{key} {value}" for key, value in result[part].items()), soft_wrap=True)  # type: ignore[attr-defined]
+        console.print(", ".join(f"{key} {value}" for key, value in result[part].items()), soft_wrap=True)
 
 
 if __name__ == "__main__":
