@@ -9,11 +9,11 @@ import typer
 from rich.console import Console
 
 import snngen
-from snngen.cli import batch, certify, codes, compare, convert, generate, place, stream
+from snngen.cli import batch, bench, certify, codes, compare, convert, generate, place, stream
 from snngen.cli.terminal import app
 from snngen.errors import SnngenError
 
-__all__ = ["app", "batch", "certify", "codes", "compare", "convert", "generate", "main", "place", "stream"]
+__all__ = ["app", "batch", "bench", "certify", "codes", "compare", "convert", "generate", "main", "place", "stream"]
 
 # Typer brings its own copy of click, or the click that is installed, by its version: the class is taken from its own.
 _UsageError: Any = typer.BadParameter.__base__
