@@ -125,8 +125,15 @@ class TickedEngine:
         layout, network = self._layout, self.network
         populations = self._population_rows()
         channels, ring, queued, sums = self._channel_rows()
+        prompt = channels[channels[:, kernel.DELAY] == 0]
+        numbers = np.arange(len(populations))
+        populations[:, kernel.OUT] = np.searchsorted(prompt[:, kernel.SOURCE], numbers)
+        populations[:, kernel.OUT_END] = np.searchsorted(prompt[:, kernel.SOURCE], numbers, side="right")
+        stage = np.array(network.stages if self.schedule == "layered" else [0] * len(populations), dtype=np.int64)
+        turns = np.argsort(stage, kind="stable")
         clock = np.zeros(kernel.CLOCK, dtype=np.int64)
         clock[kernel.LAYERED], clock[kernel.SHUFFLE] = self.schedule == "layered", shuffle
+        clock[kernel.LATE] = len(prompt)
         rows = TRACE_ROWS + 2 * layout.neurons if self._recorder is not None else 0
         self._persistent_drives = np.zeros(layout.drives, dtype=bool)
         self._persistent_neurons = np.zeros(layout.neurons, dtype=bool)
@@ -143,6 +150,8 @@ class TickedEngine:
             populations,
             channels,
             clock,
+            turns,
+            np.searchsorted(stage[turns], np.arange(stage.max() + 2)),
             np.zeros((5, layout.neurons), dtype=np.int32),
             np.zeros(layout.drives, dtype=np.int32),
             np.zeros(sums + 1, dtype=np.int32),
@@ -152,7 +161,7 @@ class TickedEngine:
             layout.weights,
             layout.memory,
             layout.constants,
-            np.zeros(2 * layout.scratch, dtype=np.int32),
+            np.zeros(layout.scratch(1), dtype=np.int32),
             NO_INPUTS,
             np.zeros((rows, 4), dtype=np.int32),
         )
@@ -160,9 +169,7 @@ class TickedEngine:
     def _population_rows(self) -> IntArray:
         layout, network = self._layout, self.network
         rows = np.zeros((len(network.populations), kernel.POPULATION_COLUMNS), dtype=np.int64)
-        for row, population, stage, at in zip(
-            rows, network.populations, network.stages, layout.population_constants, strict=True
-        ):
+        for row, population, at in zip(rows, network.populations, layout.population_constants, strict=True):
             neuron = population.neuron
             low, high = self.sent_range(population)
             row[kernel.OPCODE], row[kernel.FIRST], row[kernel.SIZE] = (
@@ -172,7 +179,8 @@ class TickedEngine:
             )
             row[kernel.OPERANDS] = len(neuron.operands)  # their drives lie side by side
             row[kernel.DRIVE] = layout.drive[population.name, neuron.operands[0]] if neuron.operands else 0
-            row[kernel.CONSTANTS], row[kernel.LOW], row[kernel.HIGH], row[kernel.STAGE] = at, low, high, stage
+            row[kernel.CONSTANTS], row[kernel.LOW], row[kernel.HIGH] = at, low, high
+            row[kernel.FEEDS] = population.name in layout.feeding
             row[kernel.MODE], row[kernel.STEP], row[kernel.CYCLE] = kernel.GRADED, 1, 1
             if not neuron.wide:
                 row[kernel.MODE], row[kernel.STEP] = self.code.mode, self.code.step(low, high)
@@ -188,6 +196,7 @@ class TickedEngine:
         return (low, high) if self.schedule == "layered" else (min(low, -high), max(high, -low))
 
     def _channel_rows(self) -> tuple[IntArray, int, int, int]:
+        """Channels, those without delay first and by source; lengths of the ring, its slots and the sums."""
         layout, network = self._layout, self.network
         rows, ring, queued, sums = [], 0, 0, 0
         for index, projection in enumerate(network.projections):
@@ -201,15 +210,16 @@ class TickedEngine:
                 row[kernel.DELAYED] = projection.delayed
                 row[kernel.DELAY] = self._delays.get(index, 0)
                 row[kernel.RING], row[kernel.QUEUE], row[kernel.SUM] = ring, queued, sums
+                slots = row[kernel.DELAY] + 1 if row[kernel.DELAY] else 0
+                ring, queued = ring + slots * network[source].size, queued + slots
                 row[kernel.INTO] = layout.drive[projection.target, projection.operand]
                 row[kernel.LENGTH] = synapse.target_size
                 row[kernel.WEIGHTS] = layout.memory_at.get(index, layout.weights_at.get(index, 0))
                 row[kernel.PARAMETERS] = layout.projection_constants[index]
                 rows.append(row)
-                slots = row[kernel.DELAY] + 1
-                ring, queued = ring + slots * network[source].size, queued + slots
             sums += synapse.source_size if synapse.writer_size else 0
             sums += synapse.writer_size if synapse.writer_size and not synapse.memory_bytes else 0
+        rows.sort(key=lambda row: (row[kernel.DELAY] > 0, row[kernel.SOURCE]))
         array = np.array(rows, dtype=np.int64).reshape(-1, kernel.CHANNEL_COLUMNS)
         return array, ring, queued, sums
 
@@ -249,45 +259,28 @@ class TickedEngine:
     def begin(self, token: int | None = None, codes: Mapping[str, IntArray] | None = None, read: bool = True) -> None:
         """Present a token or codes at tick 0; `advance` runs it and `finish` closes it."""
         self._token = -1 if token is None else token
+        wanted = self.tables.neurons[kernel.WANTED]
         if token is not None:
             check_token(self.network, token, self.position)
-            values = np.zeros(self.network.vocabulary, dtype=np.int64)
-            values[token] = 1
-            given: dict[str, IntArray] = {self.network.sources[0].name: values}
+            first = self._layout.first[self.network.sources[0].name]
+            wanted[first : first + self.network.vocabulary] = 0
+            wanted[first + token] = 1
         else:
             check_room(self.network, self.position)
-            given = check_codes(self.network, codes or {})
+            for name, presented in check_codes(self.network, codes or {}).items():
+                first = self._layout.first[name]
+                wanted[first : first + len(presented)] = presented
+        if self.tables.inputs.size:
+            self.tables = self.tables._replace(inputs=NO_INPUTS)
         self._clear(read)
         self._status, self.ticks = kernel.TICK_LIMIT, 0
-        tables = self.tables = self.tables._replace(inputs=NO_INPUTS)
-        for name, presented in given.items():
-            first = self._layout.first[name]
-            tables.neurons[kernel.WANTED, first : first + len(presented)] = presented
         if self.schedule == "eager":
-            for index in range(len(tables.populations)):
-                kernel.settle_wish(index, 0, tables)
+            kernel.settle_all(self.tables)
 
     def _clear(self, read: bool) -> None:
         """Make ready for a token: what the code does not keep is forgotten."""
-        tables, network = self.tables, self.network
-        tables.neurons[kernel.SENT, ~self._persistent_neurons] = 0
-        tables.drives[~self._persistent_drives] = 0
-        tables.drives[:] += tables.held
-        tables.held[:] = 0
-        tables.sums[:] = 0
-        tables.queued[:] = 0
-        tables.populations[:, kernel.PENDING :] = 0
-        tables.channels[:, kernel.FLYING :] = 0
-        shuffle = tables.clock[kernel.SHUFFLE]
-        tables.clock[:] = 0
-        tables.clock[kernel.POSITION], tables.clock[kernel.SHUFFLE] = self.position, shuffle
-        tables.clock[kernel.LAYERED], tables.clock[kernel.NOW_STAGE] = self.schedule == "layered", -1
         sparing = not read and not self.code.persistent and bool(self._layout.feeding)
-        for population, row in zip(network.populations, tables.populations, strict=True):
-            row[kernel.ASLEEP] = sparing and population.name not in self._layout.feeding
-        for channel in tables.channels:
-            asleep = tables.populations[channel[kernel.TARGET], kernel.ASLEEP]
-            channel[kernel.CLOSED] = asleep and not channel[kernel.WRITES]
+        kernel.clear(self.position, sparing, self._persistent_neurons, self._persistent_drives, self.tables)
 
     def advance(self, limit: int) -> None:
         """Run until all is quiet or `limit` ticks of this token are done."""
@@ -373,29 +366,38 @@ class TickedEngine:
         events: (m, 4) integers: tick, number of the source population, neuron, payload; by tick, and at most one per
             neuron and tick. ticks: how many to run; each projection takes one.
         """
-        given = np.asarray(events, dtype=np.int32).reshape(-1, 4)
-        if (given[1:, 0] < given[:-1, 0]).any():
-            raise PromptError("events", "ticks that run backwards", "events in the order of their ticks")
-        room = np.array([p.size if p in self.network.sources else 0 for p in self.network.populations])
-        if len(given) and (
-            not 0 <= given[:, 1].min() <= given[:, 1].max() < len(room)
-            or given[:, 2].min() < 0
-            or (given[:, 2] >= room[given[:, 1]]).any()
-        ):
-            raise PromptError("events", "a population or neuron that is no source", f"sources of {room} neurons")
-        if len(np.unique(given[:, :3], axis=0)) < len(given) or (len(given) and given[0, 0] < 0):
-            raise PromptError("events", "a neuron twice in a tick, or a tick below 0", "one event per neuron and tick")
-        for source in self.network.sources:
-            payloads = given[given[:, 1] == self.network.order[source.name], 3]
-            low, high = source.neuron.range
-            if payloads.size and not low <= payloads.min() <= payloads.max() <= high:
-                raise PromptError(source.name, f"payloads {payloads.min()}..{payloads.max()}", f"{low}..{high}")
+        given = np.ascontiguousarray(np.asarray(events, dtype=np.int32).reshape(-1, 4))
+        self._check_inputs(given)
         self.reset()
         self._clear(read=True)
         self.tables = self.tables._replace(inputs=given)
         self._token = -1
         self.advance(ticks)
         self.finish()
+
+    def _check_inputs(self, events: IntArray) -> None:
+        bounds, tables = self._bounds, self.tables
+        fault, row = kernel.check_inputs(events, bounds, tables.populations, tables.neurons[kernel.EVENT])
+        if fault == kernel.FINE:
+            return
+        tick, number, neuron, payload = events[row].tolist()
+        where = f"events, row {row}"
+        if fault == kernel.BACKWARDS:
+            raise PromptError(where, f"tick {tick} after {events[row - 1, 0]}", "events in the order of their ticks")
+        if fault == kernel.NO_SOURCE:
+            sizes = bounds[:, 0].tolist()
+            raise PromptError(where, f"neuron {neuron} of population {number}", f"sources, of {sizes} neurons")
+        if fault == kernel.OUT_OF_RANGE:
+            raise PromptError(where, f"payload {payload}", f"{bounds[number, 1]}..{bounds[number, 2]}")
+        got = f"neuron {neuron} of population {number} at tick {tick}"
+        raise PromptError(where, got, "one event per neuron and tick, from tick 0 on")
+
+    @cached_property
+    def _bounds(self) -> IntArray:
+        """(populations, 3) int64: neurons, 0 of what is no source, and lowest and highest payload from outside."""
+        sources = self.network.sources
+        rows = [(p.size, *p.neuron.range) if p in sources else (0, 0, 0) for p in self.network.populations]
+        return np.array(rows, dtype=np.int64)
 
     @property
     def quiet(self) -> bool:

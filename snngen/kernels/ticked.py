@@ -2,7 +2,8 @@
 
 A tick has three parts. *Fire*: of the neurons whose sent sum differs from the code that they want, those fire whose
 code says that it is time. *Deliver*: events that are due reach their targets' drive. *Evaluate*: populations that were
-reached want new codes. Nothing else is touched, so a tick costs what its events cost.
+reached want new codes. Nothing else is touched, so a tick costs what its events cost. A stage is a stretch of `turns`;
+run eagerly, all populations are one stage. Events without a delay go from their source straight through its channels.
 
 All of a network's state is in `Tables`, a named tuple of arrays; see `snngen/engines/ticked.py`, which lays it out.
 Numba's cache does not notice a change in a callee of another file (evaluate.py, deliver.py): after one, clear it.
@@ -16,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from snngen.kernels import deliver, evaluate
+from snngen.kernels import deliver, evaluate, masks
+from snngen.kernels.lean import LEAN
 
 Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
@@ -24,11 +26,12 @@ Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 GRADED, UNARY, BITWISE, TTFS = range(4)
 
 # Columns of `populations`: what is constant, then what changes
-OPCODE, FIRST, SIZE, DRIVE, OPERANDS, CONSTANTS, MODE, STEP, CYCLE, LOW, HIGH, STAGE = range(12)
-PENDING, DUE, TOUCHED, START, FIRED, EVENTS, UPDATES, ASLEEP = range(12, 20)
-POPULATION_COLUMNS = 20
+OPCODE, FIRST, SIZE, DRIVE, OPERANDS, CONSTANTS, MODE, STEP, CYCLE, LOW, HIGH, OUT, OUT_END, FEEDS = range(14)
+PENDING, DUE, TOUCHED, START, FIRED, EVENTS, UPDATES, ASLEEP = range(14, 22)
+POPULATION_COLUMNS = 22
 
-# Columns of `channels`: one for each population that a projection listens to
+# Columns of `channels`: one for each population that a projection listens to. Those without delay come first, by
+# source: OUT..OUT_END of a population are its own.
 SOURCE, SYNAPSE, WRITES, DELAY, RING, QUEUE, SUM, TARGET, INTO, LENGTH, WEIGHTS, PARAMETERS, PROJECTION = range(13)
 DELAYED, FLYING, OPERATIONS, BYTES, WRITTEN, CLOSED = range(13, 19)
 CHANNEL_COLUMNS = 19
@@ -37,8 +40,9 @@ CHANNEL_COLUMNS = 19
 SENT, WANTED, WAITING, EVENT, PAYLOAD = range(5)
 
 # Places in `clock`
-TICK, POSITION, LAYERED, NOW_STAGE, STAGE_END, INPUT, TRACED, SHUFFLE = range(8)
-CLOCK = 8
+TICK, POSITION, NOW_STAGE, STAGE_END, INPUT, TRACED = range(6)  # of the token under way
+LAYERED, SHUFFLE, LATE = range(6, 9)  # LATE: the first channel with a delay
+CLOCK = 9
 
 QUIET, TICK_LIMIT, TRACE_FULL = range(3)
 NEVER = 2**62
@@ -47,11 +51,12 @@ NEVER = 2**62
 class Tables(NamedTuple):
     """All arrays of a network in the ticked engine.
 
-    populations (p, 20), channels (c, 19), clock (8,) int64: see the columns above.
-    neurons (5, n) int32: SENT so far, WANTED code, indices WAITING to fire, and the EVENTs and PAYLOADs of this tick.
+    populations (p, 22), channels (c, 19), clock (9,) int64: see the columns above.
+    turns (p,) int64: populations stage by stage; stages (s + 1,) int64: where each stage begins among them.
+    neurons (5, n) int32: SENT so far, WANTED sum, indices WAITING to fire, and the EVENTs and PAYLOADs of this tick.
     drives (d,) int32, sums (s,) int32: drive, and what has been delivered so far through weights that are written.
     held (d,) int32: what delayed projections have delivered for the next token.
-    ring (2, r) int32, queued (q,) int64: events on their way, one slot for each tick of a channel's delay.
+    ring (2, r) int32, queued (q,) int64: events delayed on their way, one slot for each tick of a channel's delay.
     weights, memory int8; constants int64; scratch int32: as in the settled kernel.
     inputs (m, 4) int32: tick, population, neuron, payload of events from outside, by tick.
     trace (t, 4) int32: the same of every event fired; no rows where nothing is recorded.
@@ -60,6 +65,8 @@ class Tables(NamedTuple):
     populations: Ints
     channels: Ints
     clock: Ints
+    turns: Ints
+    stages: Ints
     neurons: Ints
     drives: Ints
     sums: Ints
@@ -74,7 +81,7 @@ class Tables(NamedTuple):
     trace: Ints
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
 def rounded(value: int, row: Ints) -> int:
     """The multiple of its step, inside its range, that a lossy code sends for a value."""
     step = row[STEP]
@@ -85,7 +92,7 @@ def rounded(value: int, row: Ints) -> int:
     return int(count * step if value >= 0 else -count * step)
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
 def top_bit(magnitude: int) -> int:
     """Number of the highest one bit."""
     bit = 0
@@ -95,7 +102,7 @@ def top_bit(magnitude: int) -> int:
     return bit
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
 def phase_of(row: Ints, difference: int) -> int:
     """The phase of its cycle at which a clocked code sends the next part of a difference."""
     if row[MODE] == BITWISE:
@@ -103,37 +110,63 @@ def phase_of(row: Ints, difference: int) -> int:
     return int(row[HIGH] - min(max(difference, row[LOW]), row[HIGH]))
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
 def due(row: Ints, difference: int, tick: int) -> int:
-    """The first tick from `tick` on at which a neuron with this difference fires."""
-    if row[MODE] <= UNARY:
-        return tick
+    """The first tick from `tick` on at which a neuron of a clocked code with this difference fires."""
     return int(tick + (phase_of(row, difference) - (tick - row[START])) % row[CYCLE])
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
 def part(row: Ints, difference: int) -> int:
-    """The payload that a neuron with this difference fires when it is due."""
-    if row[MODE] == GRADED:
-        return difference
-    if row[MODE] == UNARY:
-        return int(row[STEP] if difference > 0 else -row[STEP])
+    """The payload that a neuron of a clocked code with this difference fires when it is due."""
     if row[MODE] == BITWISE:
         worth = int(1 << (row[CYCLE] - 1 - phase_of(row, difference)))
         return worth if difference > 0 else -worth
     return int(min(max(difference, row[LOW]), row[HIGH]))
 
 
-@njit(cache=True)
-def fire(p: int, tick: int, tables: Tables) -> None:
-    """Let the neurons of a population fire whose time has come; the others wait on."""
-    row, neurons = tables.populations[p], tables.neurons
-    first, waiting, kept, fired, soonest = row[FIRST], row[PENDING], 0, 0, NEVER
+@njit(cache=True, **LEAN)
+def fire_all(row: Ints, tick: int, tables: Tables) -> None:
+    """Graded and unary: whoever waits fires, all that is left or one step of it."""
+    first, waiting, step = row[FIRST], row[PENDING], np.int32(row[STEP])
+    sent, wanted, wait = tables.neurons[SENT, first:], tables.neurons[WANTED, first:], tables.neurons[WAITING, first:]
+    event, payload = tables.neurons[EVENT, first:], tables.neurons[PAYLOAD, first:]
+    graded, kept = row[MODE] == GRADED, 0
+    for k in range(waiting):
+        i = wait[k]
+        left = np.int32(wanted[i] - sent[i])
+        part = left if graded else (step if left > 0 else np.int32(-step))
+        event[k], payload[k] = i, part
+        sent[i] += part
+        wait[kept] = i
+        kept += left != part
+    row[PENDING], row[DUE], row[FIRED] = kept, tick + 1, waiting
+
+
+@njit(cache=True, **LEAN)
+def spike(row: Ints, tick: int, tables: Tables) -> None:
+    """Integrate-and-fire: whoever waits fires a spike of 1 and its threshold is subtracted."""
+    first, waiting, kept = row[FIRST], row[PENDING], 0
+    drive, theta = tables.drives[row[DRIVE] :], tables.constants[row[CONSTANTS] :]
+    sent, wait = tables.neurons[SENT, first:], tables.neurons[WAITING, first:]
+    event, payload = tables.neurons[EVENT, first:], tables.neurons[PAYLOAD, first:]
+    for k in range(waiting):
+        i = wait[k]
+        event[k], payload[k] = i, 1
+        sent[i] += 1
+        drive[i] -= theta[i]
+        wait[kept] = i
+        kept += drive[i] >= theta[i]
+    row[PENDING], row[DUE], row[FIRED] = kept, tick + 1, waiting
+
+
+@njit(cache=True, **LEAN)
+def fire_in_phase(row: Ints, tick: int, tables: Tables) -> None:
+    """Clocked codes: those fire whose phase it is; the others wait on."""
+    neurons, first, waiting, kept, fired, soonest = tables.neurons, row[FIRST], row[PENDING], 0, 0, NEVER
     for k in range(waiting):
         i = neurons[WAITING, first + k]
-        spiking = row[OPCODE] == evaluate.INTEGRATE_AND_FIRE
-        wanted = np.int64(neurons[WANTED, first + i])
-        difference = 1 if spiking else rounded(wanted, row) - neurons[SENT, first + i]
+        difference = np.int64(neurons[WANTED, first + i]) - neurons[SENT, first + i]
         when = due(row, difference, tick)
         if when == tick:
             payload = part(row, difference)
@@ -141,20 +174,28 @@ def fire(p: int, tick: int, tables: Tables) -> None:
             fired += 1
             neurons[SENT, first + i] += payload
             difference -= payload
-            if spiking:
-                theta = tables.constants[row[CONSTANTS] + i]
-                tables.drives[row[DRIVE] + i] -= theta
-                difference = 1 if tables.drives[row[DRIVE] + i] >= theta else 0
             when = due(row, difference, tick + 1) if difference != 0 else NEVER
         if difference != 0:
             neurons[WAITING, first + kept] = i
             kept += 1
             soonest = min(soonest, when)
     row[PENDING], row[DUE], row[FIRED] = kept, soonest, fired
-    row[EVENTS] += fired
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
+def fire(p: int, tick: int, tables: Tables) -> None:
+    """Let the neurons of a population fire whose time has come; the others wait on."""
+    row = tables.populations[p]
+    if row[OPCODE] == evaluate.INTEGRATE_AND_FIRE:
+        spike(row, tick, tables)
+    elif row[MODE] <= UNARY:
+        fire_all(row, tick, tables)
+    else:
+        fire_in_phase(row, tick, tables)
+    row[EVENTS] += row[FIRED]
+
+
+@njit(cache=True, **LEAN)
 def want(row: Ints, tables: Tables) -> None:
     """What code every neuron of a population wants for the drive that it has."""
     opcode, at, first, size = row[OPCODE], row[CONSTANTS], row[FIRST], row[SIZE]
@@ -184,32 +225,29 @@ def want(row: Ints, tables: Tables) -> None:
             )  # fmt: skip
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
 def await_firing(p: int, tick: int, tables: Tables) -> None:
     """Collect the neurons whose sent sum is not what they want, from `tick` on."""
     row, neurons = tables.populations[p], tables.neurons
-    first, size, kept, soonest = row[FIRST], row[SIZE], 0, NEVER
+    first, size = row[FIRST], row[SIZE]
     waiting = neurons[WAITING, first : first + size]
     if row[OPCODE] == evaluate.INTEGRATE_AND_FIRE:
         drive, theta = tables.drives[row[DRIVE] : row[DRIVE] + size], tables.constants[row[CONSTANTS] :]
+        row[PENDING], row[DUE] = masks.where_at_least(drive, theta, waiting), tick
+        return
+    sent, wanted = neurons[SENT, first : first + size], neurons[WANTED, first : first + size]
+    if row[STEP] != 1:
         for i in range(size):
-            if drive[i] >= theta[i]:
-                waiting[kept] = i
-                kept += 1
-        soonest = tick if kept else NEVER
-    else:
-        sent, wanted = neurons[SENT, first : first + size], neurons[WANTED, first : first + size]
-        for i in range(size):
-            if wanted[i] != sent[i]:
-                difference = rounded(np.int64(wanted[i]), row) - sent[i]
-                if difference != 0:
-                    waiting[kept] = i
-                    kept += 1
-                    soonest = min(soonest, due(row, difference, tick))
-    row[PENDING], row[DUE] = kept, soonest
+            wanted[i] = rounded(np.int64(wanted[i]), row)
+    row[PENDING], row[DUE] = masks.where_different(wanted, sent, waiting), tick
+    if row[MODE] > UNARY:
+        soonest = NEVER
+        for k in range(row[PENDING]):
+            soonest = min(soonest, due(row, np.int64(wanted[waiting[k]]) - sent[waiting[k]], tick))
+        row[DUE] = soonest
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
 def settle_wish(p: int, tick: int, tables: Tables) -> None:
     """Evaluate a population that was reached: it may fire from `tick` on."""
     row = tables.populations[p]
@@ -221,9 +259,9 @@ def settle_wish(p: int, tick: int, tables: Tables) -> None:
     await_firing(p, tick, tables)
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
 def enqueue(c: int, tick: int, tables: Tables) -> None:
-    """Put this tick's events of a channel's source on their way."""
+    """Put this tick's events of the source of a channel with a delay on their way."""
     channel, ring = tables.channels[c], tables.ring
     source = tables.populations[channel[SOURCE]]
     slot = (tick + channel[DELAY]) % (channel[DELAY] + 1)
@@ -235,7 +273,7 @@ def enqueue(c: int, tick: int, tables: Tables) -> None:
     channel[FLYING] += fired
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
 def shuffle(event: Ints, payload: Ints, count: int, clock: Ints) -> None:
     """Bring events of one tick into another order (a test of order-independence)."""
     state = clock[SHUFFLE]
@@ -247,7 +285,7 @@ def shuffle(event: Ints, payload: Ints, count: int, clock: Ints) -> None:
     clock[SHUFFLE] = state | 1
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
 def deliver_matrix(channel: Ints, event: Ints, payload: Ints, count: int, tables: Tables) -> None:
     """Events of a writer change a matrix; what has been read through it is corrected. sums: read, then the matrix."""
     rows, columns = tables.constants[channel[PARAMETERS] : channel[PARAMETERS] + 2]
@@ -260,7 +298,7 @@ def deliver_matrix(channel: Ints, event: Ints, payload: Ints, count: int, tables
     channel[WRITTEN] += count
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
 def deliver_written(channel: Ints, event: Ints, payload: Ints, count: int, tables: Tables) -> None:
     """Events of a writer change the newest key or value; what queries or shares have delivered is corrected."""
     if channel[SYNAPSE] == deliver.BILINEAR:
@@ -285,16 +323,11 @@ def deliver_written(channel: Ints, event: Ints, payload: Ints, count: int, table
     channel[WRITTEN] += count
 
 
-@njit(cache=True)
-def deliver_channel(c: int, tick: int, tables: Tables) -> None:
-    """Deliver the events of a channel that arrive at this tick."""
+@njit(cache=True, **LEAN)
+def deliver_channel(c: int, event: Ints, payload: Ints, count: int, tables: Tables) -> None:
+    """Deliver events that arrive at this tick through a channel."""
     channel = tables.channels[c]
-    source, target = tables.populations[channel[SOURCE]], tables.populations[channel[TARGET]]
-    slot = tick % (channel[DELAY] + 1)
-    count, begin = tables.queued[channel[QUEUE] + slot], channel[RING] + slot * source[SIZE]
-    tables.queued[channel[QUEUE] + slot] = 0
-    channel[FLYING] -= count
-    event, payload = tables.ring[0, begin : begin + count], tables.ring[1, begin : begin + count]
+    target = tables.populations[channel[TARGET]]
     if tables.clock[SHUFFLE]:
         shuffle(event, payload, count, tables.clock)
     if channel[WRITES]:
@@ -310,7 +343,34 @@ def deliver_channel(c: int, tick: int, tables: Tables) -> None:
         carry(channel, event, payload, count, drive, tables)
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
+def deliver_fired(p: int, tables: Tables) -> None:
+    """Deliver what a population fired at this tick through all of its channels without delay."""
+    row = tables.populations[p]
+    first, count = row[FIRST], row[FIRED]
+    event, payload = tables.neurons[EVENT, first : first + count], tables.neurons[PAYLOAD, first : first + count]
+    for c in range(row[OUT], row[OUT_END]):
+        if not tables.channels[c, CLOSED]:
+            deliver_channel(c, event, payload, count, tables)
+
+
+@njit(cache=True, **LEAN)
+def deliver_late(c: int, tick: int, tables: Tables) -> None:
+    """A channel with a delay: what was fired now goes on its way, what arrives at this tick is delivered."""
+    channel = tables.channels[c]
+    source = tables.populations[channel[SOURCE]]
+    if source[FIRED] and not channel[CLOSED]:
+        enqueue(c, tick, tables)
+    slot = tick % (channel[DELAY] + 1)
+    count, begin = tables.queued[channel[QUEUE] + slot], channel[RING] + slot * source[SIZE]
+    if count:
+        tables.queued[channel[QUEUE] + slot] = 0
+        channel[FLYING] -= count
+        event, payload = tables.ring[0, begin : begin + count], tables.ring[1, begin : begin + count]
+        deliver_channel(c, event, payload, count, tables)
+
+
+@njit(cache=True, **LEAN)
 def read_written(channel: Ints, event: Ints, payload: Ints, count: int, drive: Ints, tables: Tables) -> None:
     """Deliver events through weights that are written while the network runs."""
     at, position, constants = channel[PARAMETERS], tables.clock[POSITION], tables.constants
@@ -325,16 +385,16 @@ def read_written(channel: Ints, event: Ints, payload: Ints, count: int, drive: I
     else:
         shape, memory = constants[at : at + 4], tables.memory[channel[WEIGHTS] :]
         if channel[SYNAPSE] == deliver.KEY_MEMORY:
-            deliver.read_keys(event, payload, count, shape, position + 1, memory, drive)
+            deliver.read_keys(event, payload, shape, position + 1, memory, tables.scratch, drive)
             fan_out = position + 1
         else:
-            deliver.read_values(event, payload, count, shape, memory, drive)
+            deliver.read_values(event, payload, shape, memory, tables.scratch, drive)
             fan_out = shape[2]
     channel[OPERATIONS] += count * fan_out
     channel[BYTES] += count * fan_out * weight_bytes
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
 def carry_sparse(channel: Ints, event: Ints, payload: Ints, count: int, drive: Ints, tables: Tables) -> None:
     """Deliver events through the synapses that were not pruned; each is read with its target."""
     sources, weights = tables.populations[channel[SOURCE], SIZE], tables.weights[channel[WEIGHTS] :]
@@ -347,15 +407,18 @@ def carry_sparse(channel: Ints, event: Ints, payload: Ints, count: int, drive: I
     channel[BYTES] += operations * (1 + index_bytes)
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
 def carry(channel: Ints, event: Ints, payload: Ints, count: int, drive: Ints, tables: Tables) -> None:
     """Deliver events through weights that stay as they are, or turn with the position."""
     at, synapse, size = channel[PARAMETERS], channel[SYNAPSE], channel[LENGTH]
     position, constants, weights = tables.clock[POSITION], tables.constants, tables.weights[channel[WEIGHTS] :]
     fan_out, weight_bytes = 1, 0
-    if synapse == deliver.DENSE:
-        deliver.dense(event, payload, count, weights, constants[at : at + size], tables.scratch, drive)
-        fan_out, weight_bytes = size, 1
+    if synapse in (deliver.DENSE, deliver.PACKED):
+        bits, width, gains = constants[at], constants[at + 1], constants[at + 2] * size
+        gain = constants[at + 3 : at + 3 + gains]
+        deliver.dense(event, payload, 0, weights, width, bits, gain, tables.scratch, drive)
+        fan_out = size
+        channel[BYTES] += count * width
     elif synapse == deliver.ONE_TO_ONE:
         deliver.one_to_one(event, payload, count, drive)
     elif synapse == deliver.ROTARY:
@@ -378,10 +441,6 @@ def carry(channel: Ints, event: Ints, payload: Ints, count: int, drive: Ints, ta
         channel[OPERATIONS] += operations
         channel[BYTES] += operations
         return
-    elif synapse == deliver.PACKED:
-        deliver.packed(event, payload, count, constants[at : at + 2 + size], weights, tables.scratch, drive)
-        fan_out = size
-        channel[BYTES] += count * constants[at + 1]
     elif synapse == deliver.SPARSE:
         carry_sparse(channel, event, payload, count, drive, tables)
         return
@@ -389,7 +448,7 @@ def carry(channel: Ints, event: Ints, payload: Ints, count: int, drive: Ints, ta
     channel[BYTES] += count * fan_out * weight_bytes
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
 def take_inputs(tick: int, tables: Tables) -> None:
     """Let the events from outside fire that are due now."""
     clock, inputs, neurons = tables.clock, tables.inputs, tables.neurons
@@ -403,7 +462,7 @@ def take_inputs(tick: int, tables: Tables) -> None:
         clock[INPUT] += 1
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
 def record(p: int, tick: int, tables: Tables) -> None:
     """Append this tick's events of a population to the trace."""
     row, clock, trace, neurons = tables.populations[p], tables.clock, tables.trace, tables.neurons
@@ -414,51 +473,60 @@ def record(p: int, tick: int, tables: Tables) -> None:
         clock[TRACED] += 1
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
+def active(tables: Tables) -> tuple[int, int]:
+    """Begin and end among `turns` of the populations of the stage under way; of all before the first."""
+    stage = tables.clock[NOW_STAGE]
+    return (tables.stages[stage], tables.stages[stage + 1]) if stage >= 0 else (0, tables.turns.size)
+
+
+@njit(cache=True, **LEAN)
 def run_tick(tick: int, tables: Tables) -> None:
     """Fire, deliver, evaluate."""
-    populations, channels, clock = tables.populations, tables.channels, tables.clock
+    populations, channels, clock, turns = tables.populations, tables.channels, tables.clock, tables.turns
+    begin, end = active(tables)
     take_inputs(tick, tables)
-    for p in range(populations.shape[0]):
-        row = populations[p]
-        if row[PENDING] and row[DUE] <= tick and (not clock[LAYERED] or row[STAGE] == clock[NOW_STAGE]):
-            fire(p, tick, tables)
+    for turn in range(begin, end):
+        row = populations[turns[turn]]
+        if row[PENDING] and row[DUE] <= tick:
+            fire(turns[turn], tick, tables)
         if row[FIRED] and tables.trace.shape[0]:
-            record(p, tick, tables)
-    for c in range(channels.shape[0]):
-        if populations[channels[c, SOURCE], FIRED] and not channels[c, CLOSED]:
-            enqueue(c, tick, tables)
-        if channels[c, FLYING] and tables.queued[channels[c, QUEUE] + tick % (channels[c, DELAY] + 1)]:
-            deliver_channel(c, tick, tables)
-    for p in range(populations.shape[0]):
-        row = populations[p]
+            record(turns[turn], tick, tables)
+    for turn in range(begin, end):
+        if populations[turns[turn], FIRED]:
+            deliver_fired(turns[turn], tables)
+    for c in range(clock[LATE], channels.shape[0]):
+        deliver_late(c, tick, tables)
+    for turn in range(begin, end):
+        row = populations[turns[turn]]
         row[FIRED] = 0
         if row[TOUCHED] and not clock[LAYERED]:
-            settle_wish(p, tick + 1, tables)
+            settle_wish(turns[turn], tick + 1, tables)
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
 def open_stage(stage: int, tick: int, tables: Tables) -> None:
     """Layer by layer: evaluate the populations of a stage, whose inputs are quiet, and hold their codes' windows."""
-    populations, clock = tables.populations, tables.clock
+    clock = tables.clock
     clock[NOW_STAGE], clock[STAGE_END] = stage, tick + 1
-    for p in range(populations.shape[0]):
-        row = populations[p]
-        if row[STAGE] == stage:
-            row[START] = tick
-            settle_wish(p, tick, tables)
-            if row[PENDING] and row[MODE] > UNARY:
-                clock[STAGE_END] = max(clock[STAGE_END], tick + row[CYCLE])
+    for turn in range(tables.stages[stage], tables.stages[stage + 1]):
+        row = tables.populations[tables.turns[turn]]
+        row[START] = tick
+        settle_wish(tables.turns[turn], tick, tables)
+        if row[PENDING] and row[MODE] > UNARY:
+            clock[STAGE_END] = max(clock[STAGE_END], tick + row[CYCLE])
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
 def next_tick(tick: int, tables: Tables) -> int:
     """The next tick from `tick` on at which something can happen; NEVER where all is quiet."""
     populations, channels, clock, soonest = tables.populations, tables.channels, tables.clock, NEVER
-    for p in range(populations.shape[0]):
-        if populations[p, PENDING] and (not clock[LAYERED] or populations[p, STAGE] == clock[NOW_STAGE]):
-            soonest = min(soonest, max(populations[p, DUE], tick))
-    for c in range(channels.shape[0]):
+    begin, end = active(tables)
+    for turn in range(begin, end):
+        row = populations[tables.turns[turn]]
+        if row[PENDING]:
+            soonest = min(soonest, max(row[DUE], tick))
+    for c in range(clock[LATE], channels.shape[0]):
         if channels[c, FLYING]:
             for ahead in range(channels[c, DELAY] + 1):
                 if tables.queued[channels[c, QUEUE] + (tick + ahead) % (channels[c, DELAY] + 1)]:
@@ -469,14 +537,70 @@ def next_tick(tick: int, tables: Tables) -> int:
     return soonest
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
+def clear(position: int, sparing: bool, kept_neurons: Ints, kept_drives: Ints, tables: Tables) -> None:
+    """Make ready for the token at a position: what the code does not keep is forgotten.
+
+    sparing: leave out the populations that feed no memory. kept_neurons (n,), kept_drives (d,) bool: which sums and
+    which drive stay from token to token.
+    """
+    populations, channels, clock, sent = tables.populations, tables.channels, tables.clock, tables.neurons[SENT]
+    for i in range(sent.size):
+        sent[i] = sent[i] if kept_neurons[i] else 0
+    for i in range(tables.drives.size):
+        tables.drives[i] = tables.held[i] + (tables.drives[i] if kept_drives[i] else 0)
+        tables.held[i] = 0
+    tables.sums[:] = 0
+    tables.queued[:] = 0
+    clock[:LAYERED] = 0
+    clock[POSITION], clock[NOW_STAGE] = position, -1 if clock[LAYERED] else 0
+    for p in range(populations.shape[0]):
+        populations[p, PENDING:] = 0
+        populations[p, ASLEEP] = sparing and not populations[p, FEEDS]
+    for c in range(channels.shape[0]):
+        channels[c, FLYING:] = 0
+        channels[c, CLOSED] = populations[channels[c, TARGET], ASLEEP] and not channels[c, WRITES]
+
+
+@njit(cache=True, **LEAN)
+def settle_all(tables: Tables) -> None:
+    """Eagerly: every population evaluates the drive that it has before the first tick."""
+    for p in range(tables.populations.shape[0]):
+        settle_wish(p, 0, tables)
+
+
+FINE, BACKWARDS, NO_SOURCE, TWICE, OUT_OF_RANGE = range(5)
+
+
+@njit(cache=True, **LEAN)
+def check_inputs(events: Ints, bounds: Ints, populations: Ints, last: Ints) -> tuple[int, int]:
+    """Whether events from outside may be run: FINE or what is wrong, and the row at which.
+
+    events (m, 4): tick, population, neuron, payload. bounds (p, 3): neurons (0 where the population is no source), and
+    lowest and highest payload. last (n,): the tick of each neuron's last event, written.
+    """
+    last[:] = -1
+    for k in range(events.shape[0]):
+        tick, p, i, payload = events[k]
+        if k and tick < events[k - 1, 0]:
+            return BACKWARDS, k
+        if not 0 <= p < bounds.shape[0] or not 0 <= i < bounds[p, 0]:
+            return NO_SOURCE, k
+        if tick < 0 or last[populations[p, FIRST] + i] == tick:
+            return TWICE, k
+        if not bounds[p, 1] <= payload <= bounds[p, 2]:
+            return OUT_OF_RANGE, k
+        last[populations[p, FIRST] + i] = tick
+    return FINE, 0
+
+
+@njit(cache=True, **LEAN)
 def run(limit: int, tables: Tables) -> int:
     """Run ticks until all is quiet, or tick `limit` is reached, or the trace is nearly full.
 
     Returns QUIET, TICK_LIMIT or TRACE_FULL; call again to go on. clock[TICK] is the number of ticks run.
     """
-    populations, clock = tables.populations, tables.clock
-    last_stage = populations[:, STAGE].max()
+    clock, last_stage = tables.clock, tables.stages.size - 2
     while True:
         tick = next_tick(clock[TICK], tables)
         if tick == NEVER and clock[LAYERED] and clock[NOW_STAGE] < last_stage:
@@ -499,7 +623,7 @@ def run(limit: int, tables: Tables) -> int:
         clock[TICK] = tick + 1
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
 def cannot_be_overtaken(potential: Ints, left: Ints, weights: Ints) -> bool:
     """True where no output can catch up with the first largest one while source i adds at most left[i] times a row.
 
