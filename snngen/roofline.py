@@ -25,7 +25,7 @@ from snngen.certificate import certify
 from snngen.engines.settled import SettledEngine
 from snngen.errors import MismatchError, PromptError
 from snngen.integers import IntArray
-from snngen.kernels import bandwidth, settled
+from snngen.kernels import bandwidth, rows, settled
 from snngen.network import Network
 from snngen.synthetic import aligned_buffer
 
@@ -186,8 +186,8 @@ class Buffer:
     @classmethod
     def of(cls, level: str, size: int) -> Buffer:
         """Random bytes. raises: PromptError where they are too few for 32 rows."""
-        if size < 1024:
-            raise PromptError(f"buffer for {level}", f"{size} bytes", "1024 or more")
+        if size < 32 * rows.BLOCK:
+            raise PromptError(f"buffer for {level}", f"{size} bytes", f"{32 * rows.BLOCK} or more")
         data = aligned_buffer(size // 64 * 64)
         data[:] = np.random.default_rng(0).integers(-128, 128, data.size, dtype=np.int8)
         return cls(level, data)
@@ -226,10 +226,10 @@ def measure(
     raises: MismatchError where the drive is not what NumPy adds up; PromptError for a setting out of range.
     """
     _check(bits, largest, density, threads, repeats)
-    rows, targets = buffer.data.size // buffer.row, buffer.row * 8 // bits
+    sources, targets = buffer.data.size // buffer.row, buffer.row * 8 // bits
     rng = np.random.default_rng(1)
-    count = max(threads, round(density * rows))
-    event = np.sort(rng.choice(rows, count, replace=False)).astype(np.int32)
+    count = max(threads, round(density * sources))
+    event = np.sort(rng.choice(sources, count, replace=False)).astype(np.int32)
     payload = (rng.integers(1, largest + 1, count) * rng.choice((-1, 1), count)).astype(np.int32)
     kinds: list[Sequence[Callable[[int], Any]]] = []
     crews = sorted({1, threads})
@@ -257,26 +257,28 @@ def measure(
 
 
 def points(
-    levels: dict[str, int], kinds: Sequence[tuple[int, int]], repeats: int, density: float = 0.98
+    levels: dict[str, int], kinds: Sequence[tuple[int, int]], repeats: int, density: float = 0.98, threads: int = 1
 ) -> Iterator[Point]:
-    """Measure every kind of weights and payloads in every level, on one thread; points come as they are ready.
+    """Measure every kind of weights and payloads in every level; points come as they are ready.
 
     levels: bytes of each, see `sizes`. kinds: (bits, largest payload).
     """
     for level, size in levels.items():
         buffer = Buffer.of(level, size)
         for bits, largest in kinds:
-            yield measure(buffer, bits, largest, density, repeats=repeats)
+            yield measure(buffer, bits, largest, density, threads, repeats)
 
 
-def measure_network(name: str, network: Network, tokens: int = 16, repeats: int = 5, compared: int = 2) -> NetworkPoint:
+def measure_network(
+    name: str, network: Network, tokens: int = 16, threads: int = 1, repeats: int = 5, compared: int = 2
+) -> NetworkPoint:  # fmt: skip
     """Run tokens through the settled engine, and read its weights, in turns.
 
     tokens: of a timing, no more than the context holds, which begins anew with each. compared: tokens that the
         certificate compares first.
     raises: MismatchError where engine and reference differ.
     """
-    engine = SettledEngine(network)
+    engine = SettledEngine(network, threads=threads)
     tokens = tokens if network.context is None else min(tokens, network.context)
     prompt = np.random.default_rng(2).integers(0, network.vocabulary, tokens).tolist()
     certify(network, prompt[:compared], engine).require()
@@ -289,21 +291,20 @@ def measure_network(name: str, network: Network, tokens: int = 16, repeats: int 
                 engine.step(token)
                 read.append(engine.counted()[1][:, [settled.BYTES, settled.GRADED]].sum(axis=0))
 
-    words = engine.weights[: engine.weights.size // 8 * 8].view(np.int64)
-    run, reading = in_turns([[generate], [partial(bandwidth.read, words)]], repeats)
-    rows, operations = np.mean(read, axis=0).tolist()
+    weights = engine.tables.weights
+    words = weights[: weights.size // 8 * 8].view(np.int64)
+    readings = [partial(bandwidth.read, part) for part in np.array_split(words, threads)]
+    run, reading = in_turns([[generate], readings], repeats)
+    rows_read, operations = np.mean(read, axis=0).tolist()
     token = Times([seconds / tokens for seconds in run.seconds])
-    return NetworkPoint(name, words.nbytes, operations, rows, 1, compared, token, reading)
+    return NetworkPoint(name, words.nbytes, operations, rows_read, threads, compared, token, reading)
 
 
 def _delivery(buffer: Buffer, bits: int, event: IntArray, payload: IntArray, drive: IntArray) -> Callable[[int], Any]:
     """A function of the number of passes that delivers these events into the drive."""
-    scratch = np.zeros(2 * drive.size + 8, np.int32)
+    scratch = np.zeros(rows.scratch_size(event.size, drive.size, 1), np.int32)
     gain = np.ones(drive.size, np.int64)
-    if bits == 8:
-        return partial(bandwidth.dense, event, payload, buffer.data, gain, scratch, drive)
-    shape = np.concatenate([np.array([bits, buffer.row], np.int64), gain])
-    return partial(bandwidth.packed, event, payload, buffer.data, shape, scratch, drive)
+    return partial(bandwidth.dense, event, payload, buffer.data, buffer.row, bits, gain, scratch, drive)
 
 
 def run(works: Sequence[Callable[[int], Any]], passes: int) -> float:

@@ -60,6 +60,11 @@ def test_json_has_machine_deliveries_and_networks() -> None:
     assert network["tokens compared"] == 2
 
 
+def test_threads_share_deliveries_and_networks() -> None:
+    found = measured("--shape", TINY, "--tokens", 3, "--threads", 2)
+    assert {row["threads"] for row in (*found["deliveries"], *found["networks"])} == {2}
+
+
 def test_sizes_follow_the_options() -> None:
     found = measured("--shape", "none", "--dram", 1)
     assert found["networks"] == []
@@ -96,6 +101,7 @@ def test_quiet_says_nothing() -> None:
         (("--shape", "none", "--repeats", 0), "--repeats"),
         (("--shape", "none", "--tokens", 0), "--tokens"),
         (("--shape", "none", "--dram", 0), "--dram"),
+        (("--shape", "none", "--threads", 0), "--threads"),
         (("--shape", "none", "--share", 0), "--share"),
         (("--shape", "none", "--plot", "/nowhere/at/all.png"), "/nowhere/at/all.png"),
     ],

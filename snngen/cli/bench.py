@@ -42,6 +42,7 @@ def bench(
     share: Annotated[float, typer.Option(help="of codes that are not zero, and of rows that events read")] = 0.98,
     dram: Annotated[int | None, typer.Option(help="MB of weights that stand for DRAM")] = None,
     tokens: Annotated[int, typer.Option(help="of a timing")] = 16,
+    threads: Annotated[int, typer.Option(help="that share the work")] = 1,
     repeats: Annotated[int, typer.Option(help="of each timing")] = 7,
     plot: Annotated[Path | None, typer.Option("--plot", help="draw the roofline (.png, .svg or .pdf)")] = None,
     markdown: Markdown = False,
@@ -52,7 +53,8 @@ def bench(
     from snngen import machine, roofline
 
     chosen = _shapes(shapes or ["15M", "110M"], large)
-    for option, value in (("--tokens", tokens), ("--repeats", repeats), ("--dram", 1 if dram is None else dram)):
+    given = {"--tokens": tokens, "--repeats": repeats, "--threads": threads, "--dram": 1 if dram is None else dram}
+    for option, value in given.items():
         if value < 1:
             raise PromptError(option, str(value), "1 or more")
     if not 0.01 <= share <= 0.99:
@@ -62,18 +64,18 @@ def bench(
     sizes = roofline.sizes(dram << 20 if dram is not None else 512 << 20 if large else None)
     points: list[Point] = []
     with progress("deliveries", quiet) as tell:
-        for point in roofline.points(sizes, KINDS, repeats, share):
+        for point in roofline.points(sizes, KINDS, repeats, share, threads):
             points.append(point)
             tell(len(points), len(sizes) * len(KINDS))
-    networks = _networks(chosen, share, tokens, repeats, quiet)
+    networks = _networks(chosen, share, tokens, threads, repeats, quiet)
     described = machine.describe()
     if plot is not None:
-        _draw(points, networks, f"{described['processor']}, one thread", plot)
+        _draw(points, networks, f"{described['processor']}, {_crew(threads)}", plot)
     if json_path is not None:
         measured = {"deliveries": [p.as_dict() for p in points], "networks": [n.as_dict() for n in networks]}
         write_json(json_path, {"machine": described, **measured})
     if not quiet and not is_stdout(json_path):
-        _print(described, points, networks, markdown)
+        _print(described, points, networks, _crew(threads), markdown)
         if plot is not None and not markdown:
             print(f"wrote {plot}")
 
@@ -97,7 +99,7 @@ def _shapes(names: Sequence[str], large: bool) -> dict[str, Shape]:
 
 
 def _networks(
-    chosen: dict[str, Shape], share: float, tokens: int, repeats: int, quiet: bool
+    chosen: dict[str, Shape], share: float, tokens: int, threads: int, repeats: int, quiet: bool
 ) -> list[NetworkPoint]:  # fmt: skip
     """Generate with random networks of the shapes, one after the other, so that one is in memory at a time."""
     from snngen.roofline import measure_network
@@ -107,7 +109,8 @@ def _networks(
     with progress("networks", quiet) as tell:
         for name, shape in chosen.items():
             tell(len(found), len(chosen))
-            found.append(measure_network(name, llama(shape, share, context=max(tokens, 256)), tokens, repeats))
+            network = llama(shape, share, context=max(tokens, 256))
+            found.append(measure_network(name, network, tokens, threads, repeats))
     return found
 
 
@@ -119,7 +122,7 @@ def _draw(points: Sequence[Point], networks: Sequence[NetworkPoint], title: str,
 
 
 def _print(
-    described: dict[str, Any], points: Sequence[Point], networks: Sequence[NetworkPoint], markdown: bool
+    described: dict[str, Any], points: Sequence[Point], networks: Sequence[NetworkPoint], crew: str, markdown: bool
 ) -> None:  # fmt: skip
     """The machine in a line, then a table of deliveries and one of networks."""
     from snngen.summary import print_rows
@@ -127,12 +130,16 @@ def _print(
     console = standard_output()
     if not markdown:
         simd = ", ".join(described["simd"]) or "no known instruction sets"
-        console.print(f"{described['processor']}, {described['cores']} cores, {simd}; one thread", soft_wrap=True)
+        console.print(f"{described['processor']}, {described['cores']} cores, {simd}; {crew}", soft_wrap=True)
     print_rows(console, [_point_row(point) for point in points], markdown)
     if networks:
         if markdown:
             console.print()
         print_rows(console, [_network_row(network) for network in networks], markdown)
+
+
+def _crew(threads: int) -> str:
+    return "one thread" if threads == 1 else f"{threads} threads"
 
 
 def _point_row(point: Point) -> dict[str, Any]:

@@ -32,14 +32,10 @@ def read(buffer: Ints, passes: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def dense(event: Ints, payload: Ints, weights: Ints, gain: Ints, scratch: Ints, drive: Ints, passes: int) -> None:
-    """Deliver the same events through dense weights, `passes` times."""
+def dense(
+    event: Ints, payload: Ints, weights: Ints, width: int, bits: int, gain: Ints, scratch: Ints, drive: Ints,
+    passes: int,
+) -> None:  # fmt: skip
+    """Deliver the same events through weights, `passes` times. See `deliver.dense`."""
     for _ in range(passes):
-        deliver.dense(event, payload, event.size, weights, gain, scratch, drive)
-
-
-@njit(cache=True, nogil=True)
-def packed(event: Ints, payload: Ints, weights: Ints, shape: Ints, scratch: Ints, drive: Ints, passes: int) -> None:
-    """Deliver the same events through packed weights, `passes` times. shape: bits, bytes of a row, then the gains."""
-    for _ in range(passes):
-        deliver.packed(event, payload, event.size, shape, weights, scratch, drive)
+        deliver.dense(event, payload, 0, weights, width, bits, gain, scratch, drive)
