@@ -1,0 +1,44 @@
+"""sinabs: one matrix product over all ticks per layer, then `IAF` with `SingleSpike` over the ticks (soft, >=)."""
+
+from __future__ import annotations
+
+import time
+
+import sinabs.activation as activation
+import sinabs.layers as layers
+import torch
+from link import Arrays, Run, serve
+
+
+def build(case: Arrays, threads: int) -> Run:
+    torch.set_num_threads(threads)
+    linears, cells = [], []
+    for index, theta in enumerate(case["thetas"].tolist()):
+        weights = torch.tensor(case[f"weights{index}"], dtype=torch.float32)
+        linears.append(torch.nn.Linear(*weights.shape, bias=False))
+        linears[-1].weight.data = weights.T.contiguous()
+        cells.append(
+            layers.IAF(
+                spike_threshold=torch.tensor(float(theta)),
+                spike_fn=activation.SingleSpike,
+                reset_fn=activation.MembraneSubtract(),
+            ).eval()
+        )
+    inputs = {name: torch.tensor(case[name], dtype=torch.float32)[None] for name in case["works"].tolist()}
+
+    @torch.inference_mode()
+    def run(work: str) -> tuple[float, Arrays]:
+        spikes, trains = inputs[work], []
+        started = time.perf_counter()
+        for linear, cell in zip(linears, cells, strict=True):
+            cell.reset_states()
+            spikes = cell(linear(spikes))  # (batch, ticks, neurons)
+            trains.append(spikes)
+        seconds = time.perf_counter() - started
+        return seconds, {f"counts{k}": train.sum(dim=(0, 1)).long().numpy() for k, train in enumerate(trains)}
+
+    return run
+
+
+if __name__ == "__main__":
+    serve(build, ["sinabs", "torch"])
