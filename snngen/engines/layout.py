@@ -8,10 +8,11 @@ import numpy as np
 
 from snngen.errors import CapacityError, PromptError
 from snngen.integers import IntArray
-from snngen.network import Network
+from snngen.kernels import evaluate, rows
+from snngen.network import Network, Population
 from snngen.neurons.source import Source
 
-ALIGNMENT = 8  # bytes, so that a part of the weights can be read as wider integers
+ALIGNMENT = rows.BLOCK  # bytes; what follows the last row is at least as long, so that rows are read in whole blocks
 
 
 class Layout:
@@ -20,8 +21,11 @@ class Layout:
     first: population -> where its codes begin. drive: (population, operand) -> where its drive begins.
     weights_at, memory_at: projection number -> where its int8 weights begin.
     population_constants, projection_constants: where their constants begin.
-    neurons, drives, scratch: lengths. weights, constants: filled. memory: zero.
-    feeding: populations that some memory, or the next token, depends on; the others matter for the output only.
+    neurons, drives: lengths. Populations that a token of a block shares with the next one come first, up to
+    shared_neurons and shared_drives: attention's scores, and what only the output depends on.
+    weights, constants: filled, read only; the weights of the network itself where all lie in one buffer.
+    memory: zero. feeding: populations that some memory, or the next token, depends on; the others matter for the output
+    only.
     """
 
     def __init__(self, network: Network) -> None:
@@ -32,34 +36,63 @@ class Layout:
         self.memory_at: dict[int, int] = {}
         self._constants: list[IntArray] = [np.zeros(1, dtype=np.int64)]
         self._placed = 1
-        self.neurons = self.drives = 0
-        self.scratch = 4  # the padding of a packed row
-        for population in network.populations:
-            self.first[population.name] = self.neurons
-            self.neurons += population.size
-            for operand in population.neuron.operands:
-                self.drive[population.name, operand] = self.drives
-                self.drives += population.size
-        weights = memory = 0
-        matrices = []
+        self.neurons = self.drives = self.shared_neurons = self.shared_drives = 0
+        self.feeding = self._feeding()
+        for shared in (True, False):
+            for population in network.populations:
+                if self.shares(population.name) is shared:
+                    self._seat(population)
+            if shared:
+                self.shared_neurons, self.shared_drives = self.neurons, self.drives
+        memory = 0
         for index, projection in enumerate(network.projections):
-            synapse = projection.synapse
-            if synapse.weights is not None:
-                flat = synapse.weights.reshape(-1)
-                gap = -flat.size % ALIGNMENT
-                self.weights_at[index] = weights
-                matrices.append(np.concatenate([flat, np.zeros(gap, dtype=np.int8)]) if gap else flat)
-                weights += flat.size + gap
-            if synapse.memory_bytes:
+            if projection.synapse.memory_bytes:
                 self.memory_at[index] = memory
-                memory += synapse.memory_bytes
-            self.scratch = max(self.scratch, synapse.target_size)
-        self.weights = np.concatenate([*matrices, np.zeros(1, dtype=np.int8)])
-        self.memory = np.zeros(memory + 1, dtype=np.int8)
+                memory += projection.synapse.memory_bytes
+        self.weights = self._weights()
+        self.memory = np.zeros(memory + ALIGNMENT, dtype=np.int8)
         self.population_constants = [self._place(p.neuron.constants()) for p in network.populations]
         self.projection_constants = [self._place(p.synapse.constants()) for p in network.projections]
         self.constants = np.concatenate(self._constants)
-        self.feeding = self._feeding()
+
+    def shares(self, name: str) -> bool:
+        """Whether the tokens of a block use one place for a population in turns."""
+        return self.network[name].neuron.opcode == evaluate.SOFTMAX or name not in self.feeding
+
+    def scratch(self, tokens: int) -> int:
+        """int32 entries of scratch that deliveries of so many tokens at once need."""
+        sizes = [(p.synapse.source_size, p.synapse.target_size) for p in self.network.projections]
+        return max((rows.scratch_size(sources, targets, tokens) for sources, targets in sizes), default=0)
+
+    def _seat(self, population: Population) -> None:
+        self.first[population.name] = self.neurons
+        self.neurons += population.size
+        for operand in population.neuron.operands:
+            self.drive[population.name, operand] = self.drives
+            self.drives += population.size
+
+    def _weights(self) -> IntArray:
+        """All constant weights as one array: the buffer that they lie in, where there is one, or a copy."""
+        matrices = {
+            index: projection.synapse.weights
+            for index, projection in enumerate(self.network.projections)
+            if projection.synapse.weights is not None
+        }
+        weights = _buffer_of(list(matrices.values()))
+        if weights is None:
+            length = sum(matrix.size + -matrix.size % ALIGNMENT for matrix in matrices.values())
+            weights = np.zeros(length + ALIGNMENT, dtype=np.int8)
+            at = 0
+            for index, matrix in matrices.items():
+                weights[at : at + matrix.size] = matrix.reshape(-1)
+                self.weights_at[index] = at
+                at += matrix.size + -matrix.size % ALIGNMENT
+        else:
+            for index, matrix in matrices.items():
+                self.weights_at[index] = _address(matrix) - _address(weights)
+        weights = weights.view()
+        weights.flags.writeable = False
+        return weights
 
     def _place(self, values: list[int | IntArray]) -> int:
         begin = self._placed
@@ -80,6 +113,28 @@ class Layout:
                 feeding |= {p.source for p in network.into(population.name)}
                 feeding |= {p.writer for p in network.into(population.name) if p.writer is not None}
         return feeding
+
+
+def _address(array: IntArray) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def _buffer_of(matrices: list[IntArray]) -> IntArray | None:
+    """The one array of int8 that all matrices are views of, with a block of padding, or None."""
+    owners = []
+    for matrix in matrices:
+        owner = matrix
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        owners.append(owner)
+    if not owners or any(owner is not owners[0] for owner in owners):
+        return None
+    buffer = owners[0]
+    if buffer.dtype != np.int8 or buffer.ndim != 1 or not buffer.flags.c_contiguous:
+        return None
+    room = min(_address(buffer) + buffer.nbytes - _address(matrix) - matrix.nbytes for matrix in matrices)
+    aligned = all((_address(matrix) - _address(buffer)) % ALIGNMENT == 0 for matrix in matrices)
+    return buffer if aligned and room >= ALIGNMENT else None
 
 
 def check_token(network: Network, token: int, position: int) -> None:

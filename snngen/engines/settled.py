@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from snngen.engines.crew import Crew
 from snngen.engines.layout import Layout, check_codes, check_room, check_token
 from snngen.errors import UnsupportedError
 from snngen.integers import IntArray
+from snngen.kernels import deliver
 from snngen.kernels import settled as kernel
 from snngen.network import Network, Population, Projection
 
 
+NO_TOKENS = np.zeros(0, dtype=np.int64)
+BATCHED = (deliver.DENSE, deliver.PACKED)  # as `kernel.batched` has it
+BLOCK_TOKENS = 16  # of a prompt that run together, at most
+BLOCK_BYTES = 2**26  # that their codes and drives may take
+SHARED_BYTES = 2**17  # of weights from which on threads share a delivery
+
+
 class SettledEngine:
-    """Runs a network token by token with the settled kernel.
+    """Runs a network token by token, or a prompt block by block, with the settled kernel.
 
     The network is laid out once as flat arrays (see `snngen/kernels/settled.py`); a token is one compiled call.
 
-    network: what to run. The engine holds its own copy of the weights.
-    raises: UnsupportedError for neurons whose output depends on the order of arrival.
+    network: what to run. Its weights are used where they lie, if they lie in one buffer, and copied otherwise.
+    threads: how many share the columns of large weight matrices, 1 or more; the codes do not depend on it. Each should
+        have a core of its own: they wait for each other without sleeping.
+    raises: UnsupportedError for neurons whose output depends on the order of arrival, and for no threads.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, threads: int = 1) -> None:
         ordered = [population.name for population in network.populations if population.neuron.ordered]
         if ordered:
             raise UnsupportedError("SettledEngine", f"populations {ordered} that need ticks", "codes that settle")
-        self.network = network
+        if threads < 1:
+            raise UnsupportedError("SettledEngine.threads", str(threads), "1 or more")
+        self.network, self.threads = network, threads
         self._layout = layout = Layout(network)
-        self.weights, self.memory, self.constants = layout.weights, layout.memory, layout.constants
-        self.drives = np.zeros(layout.drives, dtype=np.int32)
-        self.neurons = np.zeros((5, layout.neurons), dtype=np.int32)
-        self.scratch = np.zeros(2 * layout.scratch, dtype=np.int32)
+        self._slot = layout.neurons - layout.shared_neurons, layout.drives - layout.shared_drives
         self._settlings = np.zeros(len(network.populations), dtype=np.int64)
         self._deliveries = np.zeros(len(network.projections), dtype=np.int64)
         rows: list[list[int]] = []
@@ -47,11 +57,56 @@ class SettledEngine:
             if projection.delayed:
                 self._deliveries[index] = len(rows)
                 rows.append(self._delivery(index, projection, len(rows)))
-        self.program = np.array(rows, dtype=np.int64)
-        self._prefill = self.program[self._feeds_memory()]
-        self.counts = np.zeros((len(rows), kernel.COUNTERS), dtype=np.int64)
+        self._program = np.array(rows, dtype=np.int64)
+        self._prefill = self._program[self._feeds_memory()]
+        self.block = self._tokens_of_a_block()
+        self.tables = self._tables()
+        self._crew = Crew(threads, self.tables) if threads > 1 and self._program[:, kernel.SHARED].any() else None
         self.position = self.ticks = self.runs = 0
         self._took_codes = False
+
+    def _tables(self) -> kernel.Tables:
+        layout, (neurons, drives), spare = self._layout, self._slot, self.block - 1
+        return kernel.Tables(
+            self._program,
+            layout.weights,
+            layout.constants,
+            layout.memory,
+            np.zeros(layout.drives + spare * drives, dtype=np.int32),
+            np.zeros((5, layout.neurons + spare * neurons), dtype=np.int32),
+            np.zeros((self.threads, layout.scratch(self.block)), dtype=np.int32),
+            np.zeros((self.block, len(self._program), kernel.COUNTERS), dtype=np.int64),
+            np.zeros(kernel.LINE * self.threads, dtype=np.int64),
+        )
+
+    def _tokens_of_a_block(self) -> int:
+        """How many tokens of a prompt can run together: 1 where one depends on more than the memories of the last."""
+        network = self.network
+        if any(projection.delayed for projection in network.projections) or len(network.sources) != 1:
+            return 1
+        if not self._layout.feeding or network.vocabulary == 0:
+            return 1
+        touched: dict[int, set[int]] = {}  # what is shared, by the row that settles it -> the stretches that touch it
+        stretch = 0
+        shared = {
+            int(self._settlings[network.order[p.name]]) for p in network.populations if self._layout.shares(p.name)
+        }
+        settled_by = {
+            int(self._deliveries[index]): int(self._settlings[network.order[projection.target]])
+            for index, projection in enumerate(network.projections)
+        }
+        for row in self._prefill:
+            number = int(row[kernel.ROW])
+            batched = row[kernel.OPCODE] in BATCHED
+            stretch += batched
+            ends = {number, int(row[kernel.FROM_ROW]), settled_by.get(number, number)} & shared
+            for end in ends:
+                touched.setdefault(end, set()).update({stretch, -stretch} if batched else {stretch})
+            stretch += batched
+        if any(len(stretches) > 1 for stretches in touched.values()):
+            return 1
+        room = BLOCK_BYTES // (4 * (5 * self._slot[0] + self._slot[1]) or 1)
+        return max(1, min(BLOCK_TOKENS, room))
 
     @property
     def spikes(self) -> None:
@@ -65,12 +120,12 @@ class SettledEngine:
 
     def warm(self) -> None:
         """Compile the kernel, or load it from Numba's cache, without running anything."""
-        self._call(self.program[:0], -1)
+        self._call(self._program[:0], NO_TOKENS)
 
     def reset(self) -> None:
         """Forget all tokens: the next one is the first."""
-        self.neurons[:] = 0
-        self.drives[:] = 0
+        self.tables.neurons[:] = 0
+        self.tables.drives[:] = 0
         self.position = 0
         self._took_codes = False
         self.runs += 1
@@ -93,15 +148,39 @@ class SettledEngine:
             check_room(self.network, self.position)
             for name, values in check_codes(self.network, codes or {}).items():
                 self.codes(name)[:] = values
-        program = self.program if read or not len(self._prefill) else self._prefill
-        self._call(program, -1 if token is None or self._took_codes else token)
+        program = self._program if read or not len(self._prefill) else self._prefill
+        self._call(program, np.array([-1 if token is None or self._took_codes else token]))
         self._took_codes = token is None
         self.position += 1
+
+    def prefill(self, tokens: Sequence[int]) -> Iterator[tuple[IntArray, IntArray]]:
+        """Run tokens of a prompt, block by block, where the output is not wanted; the same as `step(read=False)` each.
+
+        A weight is read once for all tokens of a block. The last token of a prompt goes through `step`.
+
+        tokens: their numbers, for a network whose only source is a vocabulary.
+        returns: for each token what it took, as `counted` has it.
+        raises: PromptError, CapacityError as `step`, for the first token that cannot run.
+        """
+        given = [int(token) for token in tokens]
+        if self.block == 1 or self._took_codes:
+            for token in given:
+                self.step(token, read=False)
+                yield self.counted()
+            return
+        for start in range(0, len(given), self.block):
+            block = given[start : start + self.block]
+            for at, token in enumerate(block):
+                check_token(self.network, token, self.position + at)
+            self._call(self._prefill, np.array(block))
+            self.position += len(block)
+            for counts in self.tables.counts[: len(block)]:
+                yield counts[self._settlings], counts[self._deliveries]
 
     def codes(self, name: str) -> npt.NDArray[np.int32]:
         """(size,) int32 view of the codes (or potentials) of a population after the last step."""
         start = self._layout.first[name]
-        return self.neurons[kernel.CODE, start : start + self.network[name].size]
+        return self.tables.neurons[kernel.CODE, start : start + self.network[name].size]
 
     @property
     def output(self) -> npt.NDArray[np.int32]:
@@ -110,21 +189,20 @@ class SettledEngine:
 
     def counted(self) -> tuple[IntArray, IntArray]:
         """Counts of the last step: (populations, 6) and (projections, 6) int64, see `snngen/ledger.py`."""
-        return self.counts[self._settlings], self.counts[self._deliveries]
+        counts = self.tables.counts[0]
+        return counts[self._settlings], counts[self._deliveries]
 
-    def _call(self, program: IntArray, token: int) -> None:
-        kernel.run_token(
-            program,
-            self.weights,
-            self.constants,
-            token,
-            self.position,
-            self.memory,
-            self.drives,
-            self.neurons,
-            self.scratch,
-            self.counts,
-        )
+    def _call(self, program: IntArray, tokens: IntArray) -> None:
+        tables = self.tables._replace(program=program)
+        threads = 1
+        if self._crew is not None and len(tokens):
+            threads = self.threads
+            self._crew.run(len(tokens), tables)
+        kernel.run(tokens, self.position, threads, tables)
+
+    def _slots(self, name: str) -> tuple[int, int]:
+        """How far the codes, and the drives, of a population lie apart for two tokens of a block."""
+        return (0, 0) if self._layout.shares(name) else self._slot
 
     def _settling(self, population: Population, number: int) -> list[int]:
         name, layout = population.name, self._layout
@@ -135,6 +213,8 @@ class SettledEngine:
         row[kernel.FROM] = layout.drive[name, operands[0]] if operands else 0
         row[kernel.OPERANDS], row[kernel.WIDE] = len(operands), population.neuron.wide
         row[kernel.CONSTANTS] = layout.population_constants[self.network.order[name]]
+        row[kernel.HEARD] = any(name in (p.source, p.writer) for p in self.network.projections)
+        row[kernel.INTO_SLOT], row[kernel.DRIVE_SLOT] = self._slots(name)
         return row
 
     def _delivery(self, index: int, projection: Projection, number: int) -> list[int]:
@@ -152,13 +232,17 @@ class SettledEngine:
         if projection.writer is not None:
             row[kernel.WRITER] = layout.first[projection.writer]
             row[kernel.WRITER_ROW] = self._settlings[order[projection.writer]]
+            row[kernel.WRITER_SLOT] = self._slots(projection.writer)[0]
         row[kernel.CONSTANTS] = layout.projection_constants[index]
+        row[kernel.FROM_SLOT], row[kernel.DRIVE_SLOT] = self._slots(projection.source)[0], self._slots(projection.target)[1]
+        weights = projection.synapse.weights
+        row[kernel.SHARED] = row[kernel.OPCODE] in BATCHED and weights is not None and weights.nbytes >= SHARED_BYTES
         return row
 
     def _feeds_memory(self) -> npt.NDArray[np.bool_]:
         """Rows of the program that some memory depends on."""
         network, feeding = self.network, self._layout.feeding
-        keep = np.zeros(len(self.program), dtype=bool)
+        keep = np.zeros(len(self._program), dtype=bool)
         for population in network.populations:
             keep[self._settlings[network.order[population.name]]] = population.name in feeding
         for index, projection in enumerate(network.projections):

@@ -1,38 +1,40 @@
-"""The settled kernel: one compiled call runs a whole token, population by population.
+"""The settled kernel: one compiled call runs a token, or a block of a prompt's tokens, population by population.
 
 A network is a table of rows (`program`), one per operation, in the order in which they run: a *delivery* adds the
-events of a settled population to the drive of another, a *settling* turns drive into codes. All arrays are flat:
+events of a settled population to the drive of another, a *settling* turns drive into codes. See `Tables` for the rest.
 
-    program    (rows, COLUMNS) int64   what to do, and where its data begin
-    weights    (bytes,) int8           constant weights, one row per source neuron
-    constants  (m,) int64              thresholds, gains, tables
-    memory     (bytes,) int8           written weights (keys and values)
-    drives     (d,) int32              accumulated drive; between tokens, that of delayed projections
-    neurons    (5, n) int32            CODE, PREVIOUS code, the events: EVENT (neuron) and PAYLOAD, packed, and
-                                       CHANGE: 1 where the code is another than the token before
-    scratch    (w,) int32              row sums under way
-    counts     (rows, COUNTERS) int64  what was done: the ledger's raw material
+A block of tokens goes through the program once. Deliveries through constant weights read each weight once for all of
+its tokens; what lies between two of them runs token by token. Each token has a slot of its own for its codes and
+drives, `slot` entries further on than that of the token before. Attention's scores are short-lived: one place serves all.
 
-Numba's cache does not notice a change in a callee of another file (evaluate.py, deliver.py): after one, clear it.
+Threads share the columns of large weight matrices. The first thread runs everything else; the others walk the same
+program, wait for their part of each shared delivery, and say when it is done (`signals`).
+
+Numba's cache does not notice a change in a callee of another file (evaluate.py, deliver.py, rows.py): after one, clear it.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from snngen.kernels import deliver, evaluate
+from snngen.kernels import deliver, evaluate, rows
+from snngen.kernels.lean import LEAN
+from snngen.kernels.machine import acquire, ones, pause, release
 
 Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
 # Columns of a program row
 # OPERANDS: of a population. WIDE: it gives potentials. FROM_SIZE: neurons that send. KEPT: `delta` sends changes only.
+# SHARED: threads share this delivery. HEARD: somebody listens to this population.
 OPCODE, ROW, FROM, FROM_ROW, INTO, SIZE, WEIGHTS, CONSTANTS, OPERANDS, WRITER, WRITER_ROW = range(11)
-WIDE, FROM_SIZE, KEPT = range(11, 14)
-COLUMNS = 14
+WIDE, FROM_SIZE, KEPT, SHARED, HEARD = range(11, 16)
+# How far the slots of two tokens lie apart: of the codes that are sent, of what is written to, of the writer's codes
+FROM_SLOT, INTO_SLOT, DRIVE_SLOT, WRITER_SLOT = range(16, 20)
+COLUMNS = 20
 
 # Columns of the counts. Settlings: neurons updated, then events under each code, then the largest code.
 # Deliveries: bytes of weights read, then synaptic operations under each code, then weights written.
@@ -43,44 +45,89 @@ COUNTERS = 6
 # Rows of `neurons`
 CODE, PREVIOUS, EVENT, PAYLOAD, CHANGE = range(5)
 
-
-@njit(cache=True)
-def ones(value: int) -> int:
-    """Number of one bits of a non-negative int32."""
-    value = value - ((value >> 1) & 0x55555555)
-    value = (value & 0x33333333) + ((value >> 2) & 0x33333333)
-    value = (value + (value >> 4)) & 0x0F0F0F0F
-    return (value * 0x01010101 & 0xFFFFFFFF) >> 24
+LINE = 8  # signals lie a cache line apart; the first says which shared delivery is open, the next what thread 1 has done
 
 
-@njit(cache=True)
-def emit(first: int, start: int, size: int, wide: bool, neurons: Ints, count: Ints) -> None:
-    """Turn the fresh codes of neurons start..start+size of the population at `first` into events; count them."""
-    code, previous, event, payload = neurons[CODE], neurons[PREVIOUS], neurons[EVENT], neurons[PAYLOAD]
-    active, unary, bitwise, changed, peak = count[GRADED], 0, 0, 0, count[PEAK]
-    for i in range(start, start + size):
-        value = code[first + i]
-        neurons[CHANGE, first + i] = value != previous[first + i]
-        changed += neurons[CHANGE, first + i]
-        previous[first + i] = value
-        if value != 0:
-            event[first + active] = i
-            payload[first + active] = value
-            active += 1
-            magnitude = abs(np.int64(value))
-            unary += magnitude
-            bitwise += ones(magnitude)
-            peak = max(peak, magnitude)
-    events = active - count[GRADED]
-    count[UPDATES] += size
-    count[GRADED] = active
-    count[UNARY] += events if wide else unary  # a potential has no code: it is sent as one graded event
-    count[BITWISE] += events if wide else bitwise
+class Tables(NamedTuple):
+    """All arrays of a network in the settled engine.
+
+    program (rows, COLUMNS) int64: what to do, and where its data begin.
+    weights (bytes,) int8: constant weights, one row per source neuron, and a block of padding.
+    constants (m,) int64: thresholds, gains, tables. memory (bytes,) int8: written weights (keys and values).
+    drives (d,) int32: accumulated drive; between tokens, that of delayed projections.
+    neurons (5, n) int32: CODE, PREVIOUS code, the events: EVENT (neuron) and PAYLOAD, packed, and CHANGE: 1 where the
+        code is another than the token before.
+    scratch (threads, w) int32: row sums under way. counts (tokens, rows, COUNTERS) int64: the ledger's raw material.
+    signals (LINE * threads,) int64: what is open, and what each thread has done.
+    """
+
+    program: Ints
+    weights: Ints
+    constants: Ints
+    memory: Ints
+    drives: Ints
+    neurons: Ints
+    scratch: Ints
+    counts: Ints
+    signals: Ints
+
+
+@njit(cache=True, **LEAN)
+def copy(source: Ints, target: Ints) -> None:
+    """target = source. (A slice that is assigned to would allocate, in case the two overlap.)"""
+    for i in range(source.size):
+        target[i] = source[i]
+
+
+@njit(cache=True, **LEAN)
+def tally(code: Ints, before: Ints, change: Ints, wide: bool, count: Ints) -> None:
+    """Count fresh codes as events of every kind; mark those that are another than the token before."""
+    active, unary, bitwise, changed, peak = 0, 0, 0, 0, np.int32(0)
+    for i in range(code.size):
+        value = code[i]
+        magnitude = np.int32(abs(value))
+        change[i] = np.int32(value != before[i])
+        changed += change[i]
+        active += np.int32(value != 0)
+        unary += magnitude
+        bitwise += ones(magnitude)
+        peak = max(peak, magnitude)
+    count[UPDATES] += code.size
+    count[GRADED] += active
+    count[UNARY] += active if wide else unary  # a potential has no code: it is sent as one graded event
+    count[BITWISE] += active if wide else bitwise
     count[CHANGED] += changed
-    count[PEAK] = peak
+    count[PEAK] = max(count[PEAK], peak)
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
+def compact(code: Ints, start: int, active: int, event: Ints, payload: Ints) -> None:
+    """Append the neurons from `start` on that have a code, and their codes, to the events, of which there are some."""
+    for i in range(code.size):
+        value = code[i]
+        event[active] = start + i
+        payload[active] = value
+        active += value != 0
+
+
+@njit(cache=True, **LEAN)
+def emit(row: Ints, t: int, start: int, size: int, neurons: Ints, count: Ints) -> None:
+    """Turn the fresh codes of neurons start..start+size of a population into events of token t of a block."""
+    first = row[INTO] + t * row[INTO_SLOT]
+    begin, active = first + start, count[GRADED]
+    code, kept = neurons[CODE, begin : begin + size], neurons[PREVIOUS, begin : begin + size]
+    change = neurons[CHANGE, begin : begin + size]
+    if t == 0 or row[INTO_SLOT] == 0:
+        tally(code, kept, change, row[WIDE] != 0, count)
+        copy(code, kept)
+    else:
+        before = neurons[CODE, begin - row[INTO_SLOT] : begin - row[INTO_SLOT] + size]
+        tally(code, before, change, row[WIDE] != 0, count)
+    if row[HEARD]:
+        compact(code, start, active, neurons[EVENT, first:], neurons[PAYLOAD, first:])
+
+
+@njit(cache=True, **LEAN)
 def charge(sent: Ints, fan_out: int, weight_bytes: int, kept: bool, count: Ints) -> None:
     """Count the synaptic operations of a delivery in which every event reaches `fan_out` synapses."""
     count[BYTES] += sent[GRADED] * fan_out * weight_bytes
@@ -90,46 +137,52 @@ def charge(sent: Ints, fan_out: int, weight_bytes: int, kept: bool, count: Ints)
     count[CHANGED] += (sent[CHANGED] if kept else sent[GRADED]) * fan_out
 
 
-@njit(cache=True)
-def charge_each(row: Ints, fan_out: Ints, weight_bytes: int, neurons: Ints, count: Ints) -> None:
+@njit(cache=True, **LEAN)
+def charge_each(row: Ints, t: int, fan_out: Ints, weight_bytes: int, neurons: Ints, count: Ints) -> None:
     """Count the synaptic operations of a delivery in which neuron i of the source reaches fan_out[i] synapses."""
-    code, change = neurons[CODE, row[FROM] :], neurons[CHANGE, row[FROM] :]
+    first = row[FROM] + t * row[FROM_SLOT]
+    code, change = neurons[CODE, first:], neurons[CHANGE, first:]
     for i in range(row[FROM_SIZE]):
         magnitude, reached = abs(np.int64(code[i])), fan_out[i]
         if magnitude:
             count[BYTES] += reached * weight_bytes
             count[GRADED] += reached
             count[UNARY] += reached * (1 if row[WIDE] else magnitude)
-            count[BITWISE] += reached * (1 if row[WIDE] else ones(magnitude))
+            count[BITWISE] += reached * (1 if row[WIDE] else ones(np.int32(magnitude)))
         if change[i] if row[KEPT] else magnitude:
             count[CHANGED] += reached
 
 
-@njit(cache=True)
-def source(row: Ints, token: int, neurons: Ints, count: Ints) -> None:
+@njit(cache=True, **LEAN)
+def source(row: Ints, t: int, token: int, neurons: Ints, count: Ints) -> None:
     """Present a token (one event), or the codes that the caller has written where token < 0."""
-    first, size = row[INTO], row[SIZE]
     if token < 0:
-        emit(first, 0, size, False, neurons, count)
+        emit(row, t, 0, row[SIZE], neurons, count)
         return
-    neurons[CHANGE, first : first + size] = 0
-    last = neurons[EVENT, first]
-    neurons[CODE, first + last] = 0
-    neurons[CODE, first + token] = 1
-    changed = 0 if neurons[PREVIOUS, first + token] == 1 else 1 + neurons[PREVIOUS, first + last]  # one on, one off
-    neurons[PREVIOUS, first + last] = 0
-    neurons[PREVIOUS, first + token] = 1
-    neurons[EVENT, first], neurons[PAYLOAD, first] = token, 1
+    first, slot = row[INTO] + t * row[INTO_SLOT], row[INTO_SLOT]
+    code, change, event = neurons[CODE], neurons[CHANGE], neurons[EVENT]
+    last, held = event[first], np.int64(neurons[PREVIOUS, first + event[first]])  # the token of this slot
+    code[first + last] = 0
+    if t > 0:
+        last, held = event[first - slot], 1  # the token before
+    change[first : first + row[SIZE]] = 0
+    changed = 0 if held == 1 and last == token else 1 + held  # one on, one off
+    if t == 0:
+        neurons[PREVIOUS, first + last] = 0
+        neurons[PREVIOUS, first + token] = 1
+    code[first + token] = 1
+    event[first], neurons[PAYLOAD, first] = token, 1
     if changed:
-        neurons[CHANGE, first + last] = neurons[CHANGE, first + token] = 1
+        change[first + last] = change[first + token] = 1
     count[UPDATES] = count[GRADED] = count[UNARY] = count[BITWISE] = count[PEAK] = 1
     count[CHANGED] = changed
 
 
-@njit(cache=True)
-def settle(row: Ints, position: int, constants: Ints, drives: Ints, neurons: Ints, count: Ints) -> None:
-    """Turn the drive of a population into codes and events; the drive is consumed."""
-    opcode, at, size, first, begin = row[OPCODE], row[CONSTANTS], row[SIZE], row[INTO], row[FROM]
+@njit(cache=True, **LEAN)
+def settle(row: Ints, t: int, position: int, constants: Ints, drives: Ints, neurons: Ints, count: Ints) -> None:
+    """Turn the drive of a population into codes and events of token t of a block; the drive is consumed."""
+    opcode, at, size = row[OPCODE], row[CONSTANTS], row[SIZE]
+    first, begin = row[INTO] + t * row[INTO_SLOT], row[FROM] + t * row[DRIVE_SLOT]
     drive, code = drives[begin : begin + size], neurons[CODE, first : first + size]
     if opcode == evaluate.SOFTMAX:
         heads, context, keys = constants[at + 1], constants[at + 2], position + 1
@@ -137,7 +190,7 @@ def settle(row: Ints, position: int, constants: Ints, drives: Ints, neurons: Int
             start = head * context
             evaluate.softmax(constants, at, head, drive[start : start + keys], code[start : start + keys])
             drive[start : start + keys] = 0
-            emit(first, start, keys, False, neurons, count)
+            emit(row, t, start, keys, neurons, count)
         return
     if opcode == evaluate.THRESHOLD:
         evaluate.threshold(constants, at, drive, code)
@@ -154,14 +207,15 @@ def settle(row: Ints, position: int, constants: Ints, drives: Ints, neurons: Int
     else:
         evaluate.accumulator(constants, at, drive, code)
     drives[begin : begin + row[OPERANDS] * size] = 0
-    emit(first, 0, size, row[WIDE] != 0, neurons, count)
+    emit(row, t, 0, size, neurons, count)
 
 
-@njit(cache=True)
-def write(row: Ints, position: int, shape: Ints, memory: Ints, neurons: Ints) -> None:
+@njit(cache=True, **LEAN)
+def write(row: Ints, t: int, position: int, shape: Ints, memory: Ints, neurons: Ints) -> None:
     """Write the current token's key (one column per channel) or value (one row)."""
     _, groups, width, context = shape
-    code = neurons[CODE, row[WRITER] : row[WRITER] + groups * width]
+    first = row[WRITER] + t * row[WRITER_SLOT]
+    code = neurons[CODE, first : first + groups * width]
     for channel in range(groups * width):
         if row[OPCODE] == deliver.KEY_MEMORY:
             memory[channel * context + position] = code[channel]
@@ -169,38 +223,79 @@ def write(row: Ints, position: int, shape: Ints, memory: Ints, neurons: Ints) ->
             memory[((channel // width) * context + position) * width + channel % width] = code[channel]
 
 
-@njit(cache=True)
-def carry_compressed(
-    row: Ints, weights: Ints, constants: Ints, drive: Ints, neurons: Ints, scratch: Ints, sent: Ints, count: Ints
-) -> None:  # fmt: skip
-    """Deliver through packed or sparse weights; a packed row is read as bytes, a sparse synapse with its target."""
-    event, payload, events = neurons[EVENT, row[FROM] :], neurons[PAYLOAD, row[FROM] :], sent[GRADED]
-    if row[OPCODE] == deliver.PACKED:
-        deliver.packed(event, payload, events, constants[: 2 + row[SIZE]], weights, scratch, drive)
-        charge(sent, row[SIZE], 0, row[KEPT] != 0, count)
-        count[BYTES] += events * constants[1]
+@njit(cache=True, **LEAN)
+def carry_rows(row: Ints, sent: Ints, tokens: int, thread: int, threads: int, tables: Tables) -> None:
+    """Deliver the events of a block's tokens through constant rows of weights: this thread's share of the columns.
+
+    sent: (tokens, COUNTERS) what the source has sent.
+    """
+    at, weights, constants = row[CONSTANTS], tables.weights[row[WEIGHTS] :], tables.constants
+    bits, width, gains = constants[at], constants[at + 1], constants[at + 2] * row[SIZE]
+    gain, first = constants[at + 3 : at + 3 + gains], row[FROM]
+    event, payload = tables.neurons[EVENT, first:], tables.neurons[PAYLOAD, first:]
+    scratch, drives = tables.scratch[thread], tables.drives[row[INTO] :]
+    peak = 0
+    for t in range(tokens):
+        peak = max(peak, sent[t, PEAK])
+    if peak > 127:
+        for t in range(tokens if thread == 0 else 0):
+            events, begin = sent[t, GRADED], t * row[FROM_SLOT]
+            drive = drives[t * row[DRIVE_SLOT] : t * row[DRIVE_SLOT] + row[SIZE]]
+            deliver.dense(
+                event[begin : begin + events], payload[begin : begin + events], 0, weights, width, bits, gain,
+                scratch, drive,
+            )  # fmt: skip
         return
-    sources = row[FROM_SIZE]
+    room = (row[FROM_SIZE] + rows.GROUP - 1) // rows.GROUP * rows.GROUP
+    chosen, codes = scratch[:room], scratch[room : room + room * tokens // 4].view(np.int8)
+    if tokens == 1:
+        whole = (sent[0, GRADED] + rows.GROUP - 1) // rows.GROUP * rows.GROUP
+        rows.gather(event[: sent[0, GRADED]], payload[: sent[0, GRADED]], 0, chosen[:whole], codes)
+    else:
+        whole = rows.gather_tokens(
+            tables.neurons[CODE, first:], row[FROM_SLOT], row[FROM_SIZE], tokens, chosen, codes
+        )  # fmt: skip
+    blocks = (min(width, row[SIZE]) + rows.BLOCK - 1) // rows.BLOCK
+    begin, end = blocks * thread // threads * rows.BLOCK, blocks * (thread + 1) // threads * rows.BLOCK
+    extent = (tokens, begin, end, row[SIZE], row[DRIVE_SLOT])
+    total = scratch[room + room * tokens // 4 :]
+    deliver.weigh(chosen, whole, weights, width, bits, codes, gain, extent, total, drives)
+
+
+@njit(cache=True, **LEAN)
+def carry_sparse(row: Ints, t: int, event: Ints, payload: Ints, drive: Ints, tables: Tables, count: Ints) -> None:
+    """Deliver through synapses that were not pruned; each is read with its target."""
+    constants, sources = tables.constants[row[CONSTANTS] :], row[FROM_SIZE]
     synapses, index_bytes = constants[sources], constants[sources + 1]
-    rows = constants[sources + 2 : 2 * sources + 3 + row[SIZE]]
-    deliver.sparse(event, payload, events, synapses, rows, weights, scratch, drive)
-    charge_each(row, constants[:sources], 1 + index_bytes, neurons, count)
+    begins, weights = constants[sources + 2 : 2 * sources + 3 + row[SIZE]], tables.weights[row[WEIGHTS] :]
+    deliver.sparse(event, payload, event.size, synapses, begins, weights, tables.scratch[0], drive)
+    charge_each(row, t, constants[:sources], 1 + index_bytes, tables.neurons, count)
 
 
-@njit(cache=True)
-def carry(
-    row: Ints, position: int, weights: Ints, constants: Ints, memory: Ints, drives: Ints, neurons: Ints,
-    scratch: Ints, sent: Ints, count: Ints,
+@njit(cache=True, **LEAN)
+def carry_written(
+    row: Ints, t: int, position: int, event: Ints, payload: Ints, drive: Ints, tables: Tables, sent: Ints, count: Ints
 ) -> None:  # fmt: skip
-    """Deliver the events of a settled population through one projection, and count its synaptic operations."""
-    opcode, at, begin, events, first = row[OPCODE], row[CONSTANTS], row[WEIGHTS], sent[GRADED], row[FROM]
-    event, payload = neurons[EVENT, first:], neurons[PAYLOAD, first:]
-    drive = drives[row[INTO] : row[INTO] + row[SIZE]]
-    kept = row[KEPT] != 0
-    if opcode == deliver.DENSE:
-        deliver.dense(event, payload, events, weights[begin:], constants[at : at + row[SIZE]], scratch, drive)
-        charge(sent, row[SIZE], 1, kept, count)
-    elif opcode == deliver.ONE_TO_ONE:
+    """Deliver through a memory, once the newest key or value is written."""
+    shape, cells, scratch = tables.constants[row[CONSTANTS] :][:4], tables.memory[row[WEIGHTS] :], tables.scratch[0]
+    write(row, t, position, shape, cells, tables.neurons)
+    if row[OPCODE] == deliver.KEY_MEMORY:
+        deliver.read_keys(event, payload, shape, position + 1, cells, scratch, drive)
+        charge(sent, position + 1, 1, row[KEPT] != 0, count)
+    else:
+        deliver.read_values(event, payload, shape, cells, scratch, drive)
+        charge(sent, shape[2], 1, row[KEPT] != 0, count)
+
+
+@njit(cache=True, **LEAN)
+def carry(row: Ints, t: int, position: int, tables: Tables, sent: Ints, count: Ints) -> None:
+    """Deliver the events of token t of a block through one projection, and count its synaptic operations."""
+    opcode, at, first, kept = row[OPCODE], row[CONSTANTS], row[FROM] + t * row[FROM_SLOT], row[KEPT] != 0
+    constants, neurons, events = tables.constants, tables.neurons, sent[GRADED]
+    event, payload = neurons[EVENT, first : first + events], neurons[PAYLOAD, first : first + events]
+    begin = row[INTO] + t * row[DRIVE_SLOT]
+    drive = tables.drives[begin : begin + row[SIZE]]
+    if opcode == deliver.ONE_TO_ONE:
         deliver.one_to_one(event, payload, events, drive)
         charge(sent, 1, 0, kept, count)
     elif opcode == deliver.ROTARY:
@@ -213,44 +308,107 @@ def carry(
         deliver.broadcast(event, payload, events, constants[at], constants[at + 1], drive)
         charge(sent, constants[at], 0, kept, count)
     elif opcode == deliver.BILINEAR:
-        deliver.bilinear(event, payload, events, constants[at : at + 2], neurons[CODE, row[WRITER] :], drive)
+        written = neurons[CODE, row[WRITER] + t * row[WRITER_SLOT] :]
+        deliver.bilinear(event, payload, events, constants[at : at + 2], written, drive)
         charge(sent, constants[at], 2, kept, count)
     elif opcode == deliver.POSITION:
-        table_row = weights[begin + position * row[SIZE] : begin + (position + 1) * row[SIZE]]
+        table_row = tables.weights[row[WEIGHTS] + position * row[SIZE] :][: row[SIZE]]
         deliver.position_row(payload, events, table_row, constants[at : at + row[SIZE]], drive)
         charge(sent, row[SIZE], 1, kept, count)
     elif opcode == deliver.CONVOLUTION:
-        shape = constants[at + row[FROM_SIZE] :]
-        deliver.convolution(event, payload, events, shape, weights[begin:], scratch, drive)
-        charge_each(row, constants[at : at + row[FROM_SIZE]], 1, neurons, count)
-    elif opcode in (deliver.PACKED, deliver.SPARSE):
-        carry_compressed(row, weights[begin:], constants[at:], drive, neurons, scratch, sent, count)
+        shape, weights = constants[at + row[FROM_SIZE] :], tables.weights[row[WEIGHTS] :]
+        deliver.convolution(event, payload, events, shape, weights, tables.scratch[0], drive)
+        charge_each(row, t, constants[at : at + row[FROM_SIZE]], 1, neurons, count)
+    elif opcode == deliver.SPARSE:
+        carry_sparse(row, t, event, payload, drive, tables, count)
     else:
-        shape, cells = constants[at : at + 4], memory[begin:]
-        write(row, position, shape, cells, neurons)
-        if opcode == deliver.KEY_MEMORY:
-            deliver.read_keys(event, payload, events, shape, position + 1, cells, drive)
-            charge(sent, position + 1, 1, kept, count)
-        else:
-            deliver.read_values(event, payload, events, shape, cells, drive)
-            charge(sent, shape[2], 1, kept, count)
+        carry_written(row, t, position, event, payload, drive, tables, sent, count)
 
 
-@njit(cache=True)
-def run_token(
-    program: Ints, weights: Ints, constants: Ints, token: int, position: int, memory: Ints, drives: Ints,
-    neurons: Ints, scratch: Ints, counts: Ints,
-) -> None:  # fmt: skip
-    """Run every row of `program` once: one token."""
-    counts[:] = 0
+@njit(cache=True, **LEAN)
+def shared(r: int, tokens: int, threads: int, tables: Tables) -> None:
+    """Deliver row r together with the other threads, and count its synaptic operations."""
+    row, counts, signals = tables.program[r], tables.counts, tables.signals
+    together = threads if row[SHARED] else 1
+    if together > 1:
+        release(signals, 0, signals[0] + 1)
+    carry_rows(row, counts[:, row[FROM_ROW]], tokens, 0, together, tables)
+    width = tables.constants[row[CONSTANTS] + 1]
+    for t in range(tokens):
+        count, sent = counts[t, row[ROW]], counts[t, row[FROM_ROW]]
+        charge(sent, row[SIZE], 0, row[KEPT] != 0, count)
+        count[BYTES] += sent[GRADED] * width
+    for thread in range(1, together):
+        while acquire(signals, LINE * thread) < signals[0]:
+            pause()
+
+
+@njit(cache=True, **LEAN)
+def step(r: int, t: int, token: int, position: int, tables: Tables) -> None:
+    """Run row r for token t of a block."""
+    row, counts = tables.program[r], tables.counts[t]
+    count, sent = counts[row[ROW]], counts[row[FROM_ROW]]
+    if row[OPCODE] == evaluate.SOURCE:
+        source(row, t, token, tables.neurons, count)
+    elif row[OPCODE] < deliver.DENSE:
+        settle(row, t, position, tables.constants, tables.drives, tables.neurons, count)
+    else:
+        carry(row, t, position, tables, sent, count)
+        if row[WRITER_ROW] >= 0:
+            count[WRITES] = counts[row[WRITER_ROW], GRADED]
+
+
+@njit(cache=True, **LEAN)
+def batched(row: Ints) -> bool:
+    """Whether all tokens of a block take this delivery at once."""
+    return bool(row[OPCODE] == deliver.DENSE or row[OPCODE] == deliver.PACKED)
+
+
+@njit(cache=True, **LEAN)
+def keep_last(tokens: int, tables: Tables) -> None:
+    """Move what the last token of a block has left to the first slot, where the next token looks for it."""
+    neurons = tables.neurons
+    for r in range(tables.program.shape[0]):
+        row = tables.program[r]
+        if row[OPCODE] < deliver.DENSE and row[INTO_SLOT] > 0:
+            first, size = row[INTO], row[SIZE]
+            last = first + (tokens - 1) * row[INTO_SLOT]
+            for line in (CODE, EVENT, PAYLOAD, CHANGE):
+                copy(neurons[line, last : last + size], neurons[line, first : first + size])
+            copy(neurons[CODE, first : first + size], neurons[PREVIOUS, first : first + size])
+
+
+@njit(cache=True, nogil=True, **LEAN)
+def run(tokens: Ints, position: int, threads: int, tables: Tables) -> None:
+    """Run every row of the program for a block of tokens. tokens: their numbers; -1: the caller has written codes."""
+    program, block = tables.program, tokens.size
+    tables.counts[:block] = 0
+    r = 0
+    while r < program.shape[0]:
+        if batched(program[r]):
+            shared(r, block, threads, tables)
+            r += 1
+            continue
+        end = r
+        while end < program.shape[0] and not batched(program[end]):
+            end += 1
+        for t in range(block):
+            for k in range(r, end):
+                step(k, t, tokens[t], position + t, tables)
+        r = end
+    if block > 1:
+        keep_last(block, tables)
+
+
+@njit(cache=True, nogil=True, **LEAN)
+def assist(tokens: int, thread: int, threads: int, tables: Tables) -> None:
+    """What the other threads do while the first one runs a block of tokens: their part of every shared delivery."""
+    signals, program = tables.signals, tables.program
     for r in range(program.shape[0]):
         row = program[r]
-        count, sent = counts[row[ROW]], counts[row[FROM_ROW]]
-        if row[OPCODE] == evaluate.SOURCE:
-            source(row, token, neurons, count)
-        elif row[OPCODE] < deliver.DENSE:
-            settle(row, position, constants, drives, neurons, count)
-        else:
-            carry(row, position, weights, constants, memory, drives, neurons, scratch, sent, count)
-            if row[WRITER_ROW] >= 0:
-                count[WRITES] = counts[row[WRITER_ROW], GRADED]
+        if row[SHARED]:
+            turn = signals[LINE * thread] + 1
+            while acquire(signals, 0) < turn:
+                pause()
+            carry_rows(row, tables.counts[:, row[FROM_ROW]], tokens, thread, threads, tables)
+            release(signals, LINE * thread, turn)

@@ -6,12 +6,13 @@ Every synapse is linear in the codes that it carries, so every spike code delive
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
 
 from snngen import folder
-from snngen.integers import IntArray
+from snngen.integers import IntArray, column_sums, magnitude, row_blocks
 
 
 class Synapse(ABC):
@@ -20,10 +21,16 @@ class Synapse(ABC):
     opcode: the model's number in `snngen/kernels/deliver.py`.
     persistent: True where the weights stay as they are from token to token, so that a code that did not change
         need not be sent again (the `delta` code); False for weights that depend on the position or are written.
+    weight_fields: the fields that `weights` is made of, in its order, each from a multiple of its item's size on. Where
+        they lie so, side by side in one array of bytes, `weights` is a view of it and nothing is copied.
+    rearranged: True where `weights` has an order of its own; the constructor then takes `room`, (bytes,) int8, where
+        they are to lie, and there is one field.
     """
 
     opcode: ClassVar[int]
     persistent: ClassVar[bool] = True
+    weight_fields: ClassVar[tuple[str, ...]] = ()
+    rearranged: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -91,14 +98,29 @@ class Synapse(ABC):
         return type(self).__module__.rsplit(".", 1)[-1]
 
 
+def gains(gain: IntArray) -> list[int | IntArray]:
+    """Gains as the kernels read them: 1 and the gains, or 0 where all are one."""
+    return [1, gain] if gain.max() > 1 else [0]
+
+
 def wide_matmul(codes: IntArray, weights: IntArray) -> IntArray:
-    """codes @ weights in exact int64: float64 carries every partial sum as long as it stays below 2**53."""
-    largest = int(np.abs(codes).max(initial=0))
-    heaviest = int(np.abs(weights.astype(np.int64)).sum(axis=0).max(initial=0))
-    if largest * heaviest < 2**53:
-        product = codes.astype(np.float64) @ weights.astype(np.float64)
-        return np.asarray(product.astype(np.int64))
-    return np.asarray(codes.astype(np.int64) @ weights.astype(np.int64))
+    """codes @ weights in exact int64, with no wider copy of the whole weights.
+
+    float64 carries every partial sum as long as it stays below 2**53; rows of weights that no code reads are left out.
+    """
+    used = np.flatnonzero(codes.any(axis=0))
+    if 2 * used.size < codes.shape[1]:
+        codes, weights = codes[:, used], weights[used]
+    largest = magnitude(codes)
+    bound = largest * magnitude(weights) * len(weights)
+    if bound >= 2**53 and weights.dtype == np.int8:
+        bound = largest * int(column_sums(weights).max(initial=0))
+    carrier = np.float64 if bound < 2**53 else np.int64
+    wide = codes.astype(carrier)
+    product = np.empty((len(codes), weights.shape[1]), dtype=np.int64)
+    for columns in row_blocks(weights.shape[1], weights.shape[0]):
+        product[:, columns] = wide @ weights[:, columns].astype(carrier)
+    return product
 
 
 def kinds() -> list[str]:
@@ -106,6 +128,7 @@ def kinds() -> list[str]:
     return folder.names(__path__)
 
 
+@cache
 def by_kind(kind: str) -> type[Synapse]:
     """The synapse model that the file `kind` defines."""
     return folder.model(__name__, __path__, kind, Synapse)  # type: ignore[type-abstract]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from snngen.errors import NetworkError
-from snngen.integers import INT32_MAX, IntArray, checked
+from snngen.integers import INT32_MAX, IntArray, checked, column_magnitudes, column_sums
 from snngen.kernels import deliver
-from snngen.synapses import Synapse, wide_matmul
+from snngen.synapses import Synapse, gains, wide_matmul
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,7 @@ class Dense(Synapse):
     gain: IntArray
 
     opcode = deliver.DENSE
+    weight_fields = ("matrix",)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "matrix", checked(self.matrix, np.int8, "Dense.matrix", ndim=2))
@@ -58,13 +60,18 @@ class Dense(Synapse):
         return wide_matmul(codes, self.matrix) * self.gain
 
     def bound(self, largest: int, written: int) -> int:
-        sums = np.abs(self.matrix.astype(np.int64)).sum(axis=0) * largest
+        sums = self._heaviest * largest
         if int(sums.max()) > INT32_MAX:
             raise NetworkError("Dense", f"row sums up to {sums.max()}", f"at most {INT32_MAX}", "use fewer bits")
         return int((sums * self.gain).max())
 
     def bound_of_one(self, largest: int) -> int:
-        return int((np.abs(self.matrix.astype(np.int64)).max(axis=0) * self.gain).max()) * largest
+        return int((column_magnitudes(self.matrix) * self.gain).max()) * largest
+
+    @cached_property
+    def _heaviest(self) -> IntArray:
+        """(targets,) int64: sum of the magnitudes of the weights of each target."""
+        return column_sums(self.matrix)
 
     def constants(self) -> list[int | IntArray]:
-        return [self.gain]
+        return [8, self.target_size, *gains(self.gain)]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from snngen.errors import NetworkError
-from snngen.integers import INT32_MAX, IntArray, checked
+from snngen.integers import INT32_MAX, IntArray, checked, column_magnitudes, column_sums, row_blocks
 from snngen.kernels import deliver
-from snngen.synapses import Synapse, wide_matmul
+from snngen.synapses import Synapse, gains, wide_matmul
 
 BITS = (4, 2)
 
@@ -32,6 +33,7 @@ class Packed(Synapse):
     bits: int
 
     opcode = deliver.PACKED
+    weight_fields = ("packed",)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "packed", checked(self.packed, np.int8, "Packed.packed", ndim=2))
@@ -43,7 +45,7 @@ class Packed(Synapse):
         row = -(-self.gain.size * self.bits // 8)
         if self.packed.shape[0] == 0 or self.packed.shape[1] != row:
             raise NetworkError("Packed.packed", f"shape {self.packed.shape}", f"(1 or more, {row}) bytes")
-        if _unpack(self.packed, self.bits)[:, self.gain.size :].any():
+        if any(_field(self.packed, self.bits, column).any() for column in range(self.gain.size, 8 // self.bits * row)):
             raise NetworkError("Packed.packed", "bits beyond the last target", "zeros there")
 
     @classmethod
@@ -66,10 +68,18 @@ class Packed(Synapse):
             packed |= stretches[:, stretch * row : (stretch + 1) * row] << (stretch * bits)
         return cls(packed.view(np.int8), gain, bits)
 
-    @cached_property
+    @property
     def matrix(self) -> IntArray:
-        """(sources, targets) int8 weights, unpacked."""
-        return np.ascontiguousarray(_unpack(self.packed, self.bits)[:, : self.gain.size])
+        """(sources, targets) int8 weights, unpacked anew each time."""
+        return np.ascontiguousarray(self._rows(slice(None)))
+
+    def _rows(self, sources: slice) -> IntArray:
+        """(some sources, targets) int8 weights, unpacked."""
+        return _unpack(self.packed[sources], self.bits)[:, : self.gain.size]
+
+    def _blocks(self) -> Iterator[slice]:
+        """Sources that are unpacked together."""
+        return row_blocks(self.source_size, self.target_size)
 
     @property
     def source_size(self) -> int:
@@ -92,20 +102,36 @@ class Packed(Synapse):
         return self.packed
 
     def reference(self, codes: IntArray, written: IntArray | None) -> IntArray:
-        return wide_matmul(codes, self.matrix) * self.gain
+        drive = np.zeros((len(codes), self.target_size), dtype=np.int64)
+        for sources in self._blocks():
+            drive += wide_matmul(codes[:, sources], self._rows(sources))
+        drive *= self.gain
+        return drive
 
     def bound(self, largest: int, written: int) -> int:
-        sums = np.abs(self.matrix.astype(np.int64)).sum(axis=0) * largest
+        sums = self._heaviest * largest
         if int(sums.max()) > INT32_MAX:
             raise NetworkError("Packed", f"row sums up to {sums.max()}", f"at most {INT32_MAX}", "use fewer bits")
         return int((sums * self.gain).max())
 
     def bound_of_one(self, largest: int) -> int:
-        heaviest = np.abs(self.matrix.astype(np.int64)).max(axis=0)
+        heaviest = np.max([column_magnitudes(self._rows(sources)) for sources in self._blocks()], axis=0)
         return int((heaviest * self.gain).max()) * largest
 
+    @cached_property
+    def _heaviest(self) -> IntArray:
+        """(targets,) int64: sum of the magnitudes of the weights of each target."""
+        sums: IntArray = np.sum([column_sums(self._rows(sources)) for sources in self._blocks()], axis=0)
+        return sums
+
     def constants(self) -> list[int | IntArray]:
-        return [self.bits, self.packed.shape[1], self.gain]
+        return [self.bits, self.packed.shape[1], *gains(self.gain)]
+
+
+def _field(packed: IntArray, bits: int, column: int) -> IntArray:
+    """(sources,) uint8: the bits of one column, as `_unpack` numbers them."""
+    stretch, byte = divmod(column, packed.shape[1])
+    return np.asarray((packed[:, byte].view(np.uint8) >> (stretch * bits)) & ((1 << bits) - 1))
 
 
 def _unpack(packed: IntArray, bits: int) -> IntArray:

@@ -10,8 +10,9 @@ from networks import feed_forward, random_decoder, random_recurrent, random_tran
 
 import snngen
 from snngen import reference
+from snngen.engines import settled
 from snngen.engines.settled import SettledEngine
-from snngen.errors import CapacityError, PromptError
+from snngen.errors import CapacityError, PromptError, UnsupportedError
 from snngen.network import Network
 
 
@@ -73,10 +74,58 @@ def test_leaving_out_what_is_not_read_changes_nothing_later(build) -> None:
     for token in tokens[:-1]:
         sparing.step(token, read=False)
     if build is random_transformer:
-        assert sparing.counts[sparing._settlings[-1]].sum() == 0  # the logits were not computed
+        assert sparing.counted()[0][-1].sum() == 0  # the logits were not computed
     sparing.step(tokens[-1])
     for population in network.populations:
         assert whole.codes(population.name).tolist() == sparing.codes(population.name).tolist()
+
+
+@pytest.mark.parametrize("build", [random_transformer, random_recurrent, random_decoder])
+@pytest.mark.parametrize("length", [1, 4, 16, 33])
+def test_a_prompt_by_blocks_is_a_prompt_by_tokens(build, length: int) -> None:
+    """Codes, counts and all that comes later; what the output alone depends on is left out in both."""
+    network = build(8, **({"context": 70} if build is random_transformer else {}))
+    length = length if build is random_transformer else min(length, 8)  # what their contexts hold
+    tokens = np.random.default_rng(length).integers(0, network.vocabulary, length).tolist()
+    single, blocks = SettledEngine(network), SettledEngine(network)
+    assert (blocks.block > 1) == (build is random_transformer)
+    counts = []
+    turns = 2 if build is random_transformer else 1
+    for _ in range(turns):  # the second time, blocks find what the first has left
+        for token in tokens:
+            single.step(token, read=False)
+            counts.append(single.counted())
+        for expected, got in zip(counts, blocks.prefill(tokens), strict=True):
+            assert [part.tolist() for part in got] == [part.tolist() for part in expected]
+        counts.clear()
+        for engine in (single, blocks):
+            engine.step(7)
+            engine.step(7)
+        assert [part.tolist() for part in blocks.counted()] == [part.tolist() for part in single.counted()]
+        for population in network.populations:
+            assert blocks.codes(population.name).tolist() == single.codes(population.name).tolist()
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_change_nothing(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settled, "SHARED_BYTES", 1)  # small matrices are shared, too
+    network = random_transformer(9, layers=2, dim=70, hidden=200, context=24)
+    tokens = np.random.default_rng(0).integers(0, network.vocabulary, 20).tolist()
+    engines = [SettledEngine(network), SettledEngine(network, threads=threads)]
+    assert engines[1].tables.program[:, settled.kernel.SHARED].sum() > 5
+    for engine in engines:
+        assert len(list(engine.prefill(tokens[:10]))) == 10
+    for token in tokens[10:]:
+        for engine in engines:
+            engine.step(token)
+        for population in network.populations:
+            assert engines[0].codes(population.name).tolist() == engines[1].codes(population.name).tolist()
+        assert all(np.array_equal(a, b) for a, b in zip(*(engine.counted() for engine in engines), strict=True))
+
+
+def test_no_threads_are_refused() -> None:
+    with pytest.raises(UnsupportedError, match="1 or more"):
+        SettledEngine(feed_forward(1), threads=0)
 
 
 def test_tokens_after_codes_leave_nothing_behind() -> None:
@@ -92,7 +141,7 @@ def test_tokens_after_codes_leave_nothing_behind() -> None:
     for token in (3, 5):
         engine.step(token)
         plain.step(token)
-        assert engine.counts.tolist() == plain.counts.tolist()
+        assert [part.tolist() for part in engine.counted()] == [part.tolist() for part in plain.counted()]
 
 
 @pytest.mark.parametrize("build", [random_transformer, random_recurrent, random_decoder])

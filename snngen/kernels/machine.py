@@ -1,0 +1,62 @@
+"""Machine: single instructions that Python has no word for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def ones(typing: Any, value: Any) -> Any:
+    """Number of one bits (POPCNT)."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        return builder.ctpop(values[0])
+
+    return value(value), generate
+
+
+def _place(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+    """The address of element values[1] of array values[0]."""
+    data = context.make_array(signature.args[0])(context, builder, values[0]).data
+    return builder.gep(data, [values[1]])
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def acquire(typing: Any, array: Any, at: Any) -> Any:
+    """array[at], read before all that follows: what another thread has written before its `release` is seen."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        return builder.load_atomic(_place(context, builder, signature, values), "acquire", 8)
+
+    return types.int64(array, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def release(typing: Any, array: Any, at: Any, value: Any) -> Any:
+    """array[at] = value, written after all that comes before."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        builder.store_atomic(values[2], _place(context, builder, signature, values), "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def pause(typing: Any) -> Any:
+    """Tell the processor that this loop waits for another thread."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        if str(builder.module.triple).startswith(("x86", "i686")):
+            kind = ir.FunctionType(ir.VoidType(), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
+        else:
+            builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), generate

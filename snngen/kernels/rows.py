@@ -1,0 +1,320 @@
+"""Rows: sums of weight rows, eight events at a time, by the vector instructions of the machine.
+
+A row holds the weights of one source neuron as int8, or as 4- or 2-bit fields in stretches (see `Packed`). With codes of
+8 bits c and rows w, this adds sum over events of c * w to int32 sums, for one token or for several that share the rows.
+
+How: the fields of four rows are woven so that the four weights of a column lie side by side, as unsigned bytes u =
+w + flip; one instruction (VPDPBUSD of AVX-512 VNNI; two VPMADDWD on AVX2) multiplies them with the four codes and adds
+the products. sum c * u = sum c * w + flip * sum c, so what is too much does not depend on the column, and is taken off
+when the sums are read. All of it wraps at 32 bits, so a result that fits is exact whatever came before.
+
+`plain` says the same in plain loops: the specification of `add_eight`, and the path for codes beyond 8 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+from numba import config, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from snngen.kernels.lean import LEAN
+
+Ints: TypeAlias = npt.NDArray[np.integer[Any]]
+
+BLOCK = 64  # columns that are added at once; rows are read, and sums kept, in whole blocks
+GROUP = 8  # events that are added at once
+TILE = 4096  # sums that stay in the first-level cache while rows stream through
+
+I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+
+
+def vector_bytes(features: str) -> int:
+    """Width of the vectors to use on a processor with these LLVM features, such as '+avx2,-avx512f'."""
+    has = set(features.split(","))
+    if {"+avx512vnni", "+avx512bw"} <= has:
+        return 64
+    return 32 if "+avx2" in has else 16
+
+
+WIDTH = vector_bytes(config.CPU_FEATURES or "")
+if config.CPU_FEATURES is None:
+    from llvmlite.binding import get_host_cpu_features
+
+    WIDTH = vector_bytes(get_host_cpu_features().flatten())
+
+
+def _vector(lane: ir.Type, count: int) -> ir.VectorType:
+    return ir.VectorType(lane, count)
+
+
+def _mask(places: list[int]) -> ir.Constant:
+    return ir.Constant(_vector(I32, len(places)), places)
+
+
+def _woven(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, unit: int) -> list[ir.Value]:
+    """The units (bytes) of a and b in turns, the first and the second half of every 16 bytes (PUNPCKL, PUNPCKH)."""
+    halves = []
+    for half in range(2):
+        places: list[int] = []
+        for lane in range(0, WIDTH, 16):
+            for at in range(lane + 8 * half, lane + 8 * half + 8, unit):
+                places += [*range(at, at + unit), *range(WIDTH + at, WIDTH + at + unit)]
+        halves.append(builder.shuffle_vector(a, b, _mask(places)))
+    return halves
+
+
+def _multiplied(builder: ir.IRBuilder, sums: ir.Value, weights: ir.Value, codes: ir.Value) -> ir.Value:
+    """sums + the products of four unsigned bytes and four signed bytes in every 32 bits."""
+    lanes = _vector(I32, WIDTH // 4)
+    if WIDTH == 64:
+        kind = ir.FunctionType(lanes, [lanes] * 3)
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.vpdpbusd.512")
+        return builder.call(function, [sums, builder.bitcast(weights, lanes), codes])
+    shorts, eight = _vector(I16, WIDTH // 2), ir.Constant(_vector(I16, WIDTH // 2), [8] * (WIDTH // 2))
+    w, c = builder.bitcast(weights, shorts), builder.bitcast(codes, shorts)
+    even = builder.and_(w, ir.Constant(shorts, [255] * (WIDTH // 2)))
+    pairs = (even, builder.ashr(builder.shl(c, eight), eight)), (builder.lshr(w, eight), builder.ashr(c, eight))
+    for first, second in pairs:
+        if WIDTH == 32:
+            kind = ir.FunctionType(lanes, [shorts] * 2)
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.pmadd.wd")
+            sums = builder.add(sums, builder.call(function, [first, second]))
+            continue
+        for half in range(2):
+            part = _mask([2 * lane + half for lane in range(WIDTH // 4)])
+            a, b = (builder.sext(builder.shuffle_vector(x, x, part), lanes) for x in (first, second))
+            sums = builder.add(sums, builder.mul(a, b))
+    return sums
+
+
+def _spread(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """A vector with `value` in every lane."""
+    lanes = _vector(I32, WIDTH // 4)
+    one = builder.insert_element(ir.Constant(lanes, ir.Undefined), value, I32(0))
+    return builder.shuffle_vector(one, one, _mask([0] * (WIDTH // 4)))
+
+
+def _fields(builder: ir.IRBuilder, row: ir.Value, bits: int, stretch: int) -> ir.Value:
+    """The fields of one stretch of a row, each plus half its range, as unsigned bytes."""
+    if bits < 8:
+        shorts = _vector(I16, WIDTH // 2)
+        shift = ir.Constant(shorts, [bits * stretch] * (WIDTH // 2))
+        row = builder.bitcast(builder.lshr(builder.bitcast(row, shorts), shift), row.type)
+        row = builder.and_(row, ir.Constant(row.type, [(1 << bits) - 1] * WIDTH))
+    return builder.xor(row, ir.Constant(row.type, [1 << (bits - 1)] * WIDTH))
+
+
+def _adder(bits: int) -> Callable[..., None]:
+    """The intrinsic that adds eight rows of weights of so many bits."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def add_eight(
+        typing: Any, event: Any, weights: Any, width: Any, begin: Any, length: Any, codes: Any, tokens: Any,
+        pitch: Any, total: Any,
+    ) -> Any:  # fmt: skip
+        """total[t, s, j] += sum over k < 8 of codes[t, k] * (field s of weights[event[k], begin + j] + flip).
+
+        event: (8,) rows, of `width` bytes. length: bytes of a row to read, in blocks. codes: (tokens, 8) int8.
+        total: (tokens, 8 // bits stretches, pitch) int32, columns in the order that `unweave` mends.
+        """
+        arguments = (event, weights, width, begin, length, codes, tokens, pitch, total)
+
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+            arrays = {
+                at: context.make_array(signature.args[at])(context, builder, values[at]).data for at in (0, 1, 5, 8)
+            }
+            event, weights, codes, total = arrays.values()
+            width, begin, length, tokens, pitch = (values[at] for at in (2, 3, 4, 6, 7))
+            rows = []
+            for k in range(GROUP):
+                number = builder.sext(builder.load(builder.gep(event, [I64(k)])), I64)
+                rows.append(builder.gep(weights, [builder.add(builder.mul(number, width), begin)]))
+            with cgutils.for_range_slice(builder, I64(0), length, I64(WIDTH), I64) as (j, _):
+                for stretch in range(8 // bits):
+                    quads = _quads(builder, rows, j, bits, stretch)
+                    with cgutils.for_range(builder, tokens) as loop:
+                        first = builder.add(builder.mul(loop.index, I64(8 // bits)), I64(stretch))
+                        into = builder.gep(total, [builder.add(builder.mul(first, pitch), j)])
+                        _accumulate(builder, quads, builder.gep(codes, [builder.mul(loop.index, I64(GROUP))]), into)
+            return context.get_dummy_value()
+
+        return types.void(*arguments), generate
+
+    return add_eight
+
+
+def _quads(builder: ir.IRBuilder, rows: list[ir.Value], j: ir.Value, bits: int, stretch: int) -> list[list[ir.Value]]:
+    """Of each four rows, the four vectors in which four weights of a column lie side by side."""
+    loaded = []
+    for row in rows:
+        place = builder.bitcast(builder.gep(row, [j]), _vector(I8, WIDTH).as_pointer())
+        loaded.append(_fields(builder, builder.load(place, align=1), bits, stretch))
+    groups = []
+    for k in range(0, GROUP, 4):
+        low, high = _woven(builder, loaded[k], loaded[k + 1], 1), _woven(builder, loaded[k + 2], loaded[k + 3], 1)
+        groups.append([quad for half in range(2) for quad in _woven(builder, low[half], high[half], 2)])
+    return groups
+
+
+def _accumulate(builder: ir.IRBuilder, groups: list[list[ir.Value]], codes: ir.Value, into: ir.Value) -> None:
+    """Add the products of the quads of all groups with their codes to the sums."""
+    words = builder.bitcast(codes, I32.as_pointer())
+    spread = [_spread(builder, builder.load(builder.gep(words, [I64(k)]), align=1)) for k in range(len(groups))]
+    lanes = builder.bitcast(into, _vector(I32, WIDTH // 4).as_pointer())
+    for q in range(4):
+        place = builder.gep(lanes, [I64(q)])
+        sums = builder.load(place, align=4)
+        for quads, code in zip(groups, spread, strict=True):
+            sums = _multiplied(builder, sums, quads[q], code)
+        builder.store(sums, place, align=4)
+
+
+add_eight_of_8, add_eight_of_4, add_eight_of_2 = _adder(8), _adder(4), _adder(2)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def unweave(typing: Any, length: Any, total: Any) -> Any:
+    """Bring the sums, in whole blocks, into the order of their columns."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        length, total = values[0], context.make_array(signature.args[1])(context, builder, values[1]).data
+        four = _vector(I32, 4)
+        with cgutils.for_range_slice(builder, I64(0), length, I64(WIDTH), I64) as (j, _):
+            places = builder.bitcast(builder.gep(total, [j]), four.as_pointer())
+            parts = [builder.load(builder.gep(places, [I64(k)]), align=4) for k in range(WIDTH // 4)]
+            for k, part in enumerate(parts):
+                quad, lane = divmod(k, WIDTH // 16)
+                builder.store(part, builder.gep(places, [I64(4 * lane + quad)]), align=4)
+        return context.get_dummy_value()
+
+    return types.void(length, total), generate
+
+
+@njit(cache=True, **LEAN)
+def plain(event: Ints, payload: Ints, origin: int, weights: Ints, width: int, bits: int, total: Ints) -> None:
+    """total[s, j] = sum over events of payload * field s of weights[event - origin, j], row by row.
+
+    total: (stretches, bytes of a row that are read) flat.
+    """
+    length = total.size // (8 // bits)
+    total[:] = 0
+    for k in range(event.size):
+        at, worth = (event[k] - origin) * width, np.int32(payload[k])
+        row = weights[at : at + length]
+        if bits == 8:
+            for j in range(length):
+                total[j] += worth * row[j]
+            continue
+        for stretch in range(8 // bits):
+            sums, left = total[stretch * length : (stretch + 1) * length], 8 - bits * (stretch + 1)
+            for j in range(length):
+                sums[j] += worth * (np.int8(row[j] << left) >> (8 - bits))  # the field, its sign spread
+
+
+@njit(cache=True, **LEAN)
+def fit(event: Ints, payload: Ints, origin: int, width: int, length: int, size: int) -> int:
+    """Groups of codes that the events make, a payload beyond 127 in parts; 0 where it takes the plain loops.
+
+    That is where payloads are large throughout, or where rows cannot be read in whole blocks inside `size` bytes.
+    """
+    peak, parts, last = 0, 0, event[0]
+    for k in range(event.size):
+        peak, last = max(peak, np.int32(abs(payload[k]))), max(last, event[k])
+    if (last - origin) * width + length > size:
+        return 0
+    if peak <= 127:
+        return (event.size + GROUP - 1) // GROUP
+    for k in range(event.size):
+        parts += max(1, (np.int64(abs(payload[k])) + 126) // 127)
+    return (parts + GROUP - 1) // GROUP if parts <= 2 * event.size + GROUP else 0
+
+
+@njit(cache=True, **LEAN)
+def gather(event: Ints, payload: Ints, origin: int, chosen: Ints, codes: Ints) -> None:
+    """Copy events and payloads, one beyond 127 in parts (synapses are linear), then events of payload 0 to the end."""
+    count = 0
+    for k in range(event.size):
+        chosen[k] = event[k] - origin
+        codes[k] = payload[k]
+        count += -127 <= payload[k] <= 127
+    if count < event.size:
+        count = 0
+        for k in range(event.size):
+            left = payload[k]
+            while left != 0:
+                part = min(max(left, -127), 127)
+                chosen[count], codes[count] = event[k] - origin, part
+                count += 1
+                left -= part
+    for k in range(count, chosen.size):
+        chosen[k] = event[0] - origin
+        codes[k] = 0
+
+
+@njit(cache=True, **LEAN)
+def gather_tokens(neurons: Ints, pitch: int, size: int, tokens: int, chosen: Ints, codes: Ints) -> int:
+    """The neurons that have a code in any of several tokens, in whole groups, and their codes; how many.
+
+    neurons: codes of the first token, those of the next `pitch` further on. codes: (groups, tokens, 8) int8 flat.
+    """
+    count = 0
+    for i in range(size):
+        active = False
+        for token in range(tokens):
+            active |= neurons[token * pitch + i] != 0
+        chosen[count] = i
+        count += active
+    whole = (count + GROUP - 1) // GROUP * GROUP if count else 0
+    for k in range(count, whole):
+        chosen[k] = chosen[count - 1]
+    for token in range(tokens):
+        code = neurons[token * pitch : token * pitch + size]
+        for k in range(0, whole, GROUP):
+            for m in range(GROUP):
+                codes[k * tokens + token * GROUP + m] = code[chosen[k + m]] if k + m < count else 0
+    return whole
+
+
+@njit(cache=True, **LEAN)
+def sum_of(codes: Ints, whole: int, token: int, tokens: int) -> int:
+    """Sum of the codes of one token."""
+    total = 0
+    for k in range(0, whole, GROUP):
+        for m in range(GROUP):
+            total += codes[k * tokens + token * GROUP + m]
+    return total
+
+
+def scratch_size(sources: int, targets: int, tokens: int) -> int:
+    """int32 entries that `deliver.dense` and `weigh` need for so many neurons."""
+    events = 2 * (sources + GROUP)  # a payload may come in parts
+    return events + events * tokens // 4 + max(4 * TILE, targets + 4 * BLOCK, 4 * BLOCK * tokens)
+
+
+@njit(cache=True, **LEAN)
+def add(
+    chosen: Ints, whole: int, weights: Ints, width: int, bits: int, begin: int, length: int, codes: Ints,
+    tokens: int, total: Ints,
+) -> None:  # fmt: skip
+    """total = sums over all groups of events, in the order of the columns, each too large by flip * its codes.
+
+    chosen: (whole,) rows. begin, length: bytes of the rows to read, in blocks. codes: (whole // 8, tokens, 8) int8.
+    total: (tokens, stretches, length) int32 flat.
+    """
+    entries = tokens * (8 // bits) * length
+    total[:entries] = 0
+    for k in range(0, whole, GROUP):
+        events, shares = chosen[k : k + GROUP], codes[k * tokens :]
+        if bits == 8:
+            add_eight_of_8(events, weights, width, begin, length, shares, tokens, length, total)
+        elif bits == 4:
+            add_eight_of_4(events, weights, width, begin, length, shares, tokens, length, total)
+        else:
+            add_eight_of_2(events, weights, width, begin, length, shares, tokens, length, total)
+    unweave(entries, total)
