@@ -8,7 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snngen.errors import NetworkError
-from snngen.integers import checked, divide_rounding, ones, square_root
+from snngen.integers import (
+    BLOCK,
+    UINT16_ROWS,
+    aligned_bytes,
+    checked,
+    column_magnitudes,
+    column_sums,
+    divide_rounding,
+    magnitude,
+    ones,
+    row_blocks,
+    square_root,
+)
 
 
 @given(st.integers(-(2**40), 2**40), st.integers(1, 2**31))
@@ -50,3 +62,40 @@ def test_checked_arrays_cannot_be_written() -> None:
     with pytest.raises(ValueError, match="read-only"):
         array[0] = 3
     given_array[0] = 5  # the caller's own array stays writable
+
+
+@pytest.mark.parametrize("given_array", [np.array([[-128, 127]], np.int8), np.array([[7, -9]], np.int8)])
+def test_checked_copies_nothing_that_fits(given_array: np.ndarray) -> None:
+    assert np.shares_memory(checked(given_array, np.int8, "here", ndim=2), given_array)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3 * UINT16_ROWS), st.integers(1, 9))
+def test_magnitudes_of_columns(seed: int, rows: int, columns: int) -> None:
+    matrix = np.random.default_rng(seed).integers(-128, 128, (rows, columns)).astype(np.int8)
+    magnitudes = np.abs(matrix.astype(np.int64))
+    assert np.array_equal(column_sums(matrix), magnitudes.sum(axis=0))
+    assert np.array_equal(column_magnitudes(matrix), magnitudes.max(axis=0))
+    assert magnitude(matrix) == magnitudes.max()
+
+
+def test_sums_of_the_largest_magnitudes_are_exact() -> None:
+    """Block by block in uint16, at their limit."""
+    for rows in (UINT16_ROWS, 2 * UINT16_ROWS + 1):
+        assert column_sums(np.full((rows, 3), -128, dtype=np.int8)).tolist() == [128 * rows] * 3
+    assert magnitude(np.zeros((0, 3), dtype=np.int8)) == 0
+
+
+@given(st.integers(0, 5000), st.integers(0, 3 * 2**20), st.integers(1, 600))
+def test_blocks_are_all_rows_in_order(rows: int, columns: int, most: int) -> None:
+    blocks = list(row_blocks(rows, columns, most))
+    assert [row for block in blocks for row in range(block.start, block.stop)] == list(range(rows))
+    assert all(1 <= block.stop - block.start <= most for block in blocks)
+    assert all((block.stop - block.start) * columns <= max(BLOCK, columns) for block in blocks)
+
+
+@given(st.integers(0, 1000))
+def test_aligned_bytes_begin_a_line(size: int) -> None:
+    buffer = aligned_bytes(size)
+    buffer[:] = 1
+    assert (buffer.size, buffer.ctypes.data % 64 if size else 0) == (size, 0)
+    assert size == 0 or buffer[1:].reshape(-1, 1).base is buffer

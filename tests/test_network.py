@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,9 @@ from snngen.neurons.accumulator import Accumulator
 from snngen.neurons.source import Source
 from snngen.synapses.dense import Dense
 from snngen.synapses.one_to_one import OneToOne
+from snngen.synapses.packed import Packed
+from snngen.synapses.position import Position
+from snngen.synapses.sparse import Sparse
 
 RNG = np.random.default_rng(0)
 INPUT, HIDDEN = Population("input", Source(3, -7, 7)), Population("hidden", threshold(RNG, 4, 900, 7))
@@ -93,3 +97,35 @@ def test_stages_context_and_lookup() -> None:
         assert network.stages[network.order[projection.source]] < network.stages[network.order[projection.target]]
     with pytest.raises(NetworkError, match="nobody"):
         network["nobody"]
+
+
+@pytest.mark.parametrize("one_hot", [0, 1])
+@pytest.mark.parametrize("kind", ["dense", "packed", "sparse", "position"])
+def test_building_a_network_copies_no_weights(kind: str, one_hot: int) -> None:
+    """Checks, bounds, digest and the drive itself look at the weights block by block."""
+    size = 4096
+    weights = np.random.default_rng(0).integers(-8, 8, size * size, dtype=np.int8)
+    gain = np.ones(size, np.int32)
+    if kind == "sparse":  # as they lie in a network that was read
+        weights = np.concatenate((weights, np.tile(np.arange(size, dtype=np.int32), size).view(np.int8)))
+    matrix = weights[: size * size].reshape(size, size)
+    source = Population("input", Source(2 * size if kind == "position" else size, one_hot=one_hot))
+    output = Population("output", Accumulator(np.zeros(2 * size if kind == "packed" else size, np.int32)))
+
+    tracemalloc.start()
+    synapse = {
+        "dense": lambda: Dense(matrix, gain),
+        "packed": lambda: Packed(matrix, np.ones(2 * size, np.int32), 4),
+        "sparse": lambda: Sparse(
+            np.arange(size + 1) * size, weights[size * size :].view(np.int32), weights[: size * size], gain
+        ),
+        "position": lambda: Position(2 * size, matrix, gain),
+    }[kind]()
+    network = Network((source, output), (Projection("input", "output", synapse),))
+    drive = synapse.reference(np.eye(2, source.size, dtype=np.int64), None)
+    assert len(network.digest) == 64
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.shares_memory(synapse.weights, weights)
+    assert peak < 0.25 * weights.nbytes + 24 * 2**20
+    assert drive.shape == (2, output.size)

@@ -7,6 +7,7 @@ A neuron is a frozen dataclass. Its `reference` is the specification in plain Nu
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cache
 from typing import ClassVar
 
 from snngen import folder
@@ -81,6 +82,7 @@ def kinds() -> list[str]:
     return folder.names(__path__)
 
 
+@cache
 def by_kind(kind: str) -> type[Neuron]:
     """The neuron model that the file `kind` defines."""
     return folder.model(__name__, __path__, kind, Neuron)  # type: ignore[type-abstract]

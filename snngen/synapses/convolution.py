@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snngen.errors import NetworkError
-from snngen.integers import INT32_MAX, IntArray, checked
+from snngen.integers import INT32_MAX, IntArray, checked, magnitude, sealed
 from snngen.kernels import deliver
 from snngen.synapses import Synapse, wide_matmul
 
@@ -38,11 +38,9 @@ class Geometry:
 def rows(kernel: Array, groups: int, transposed: bool) -> Array:
     """A kernel, laid out as torch has it, as (inputs, height, width, outputs / groups)."""
     if transposed:
-        laid = kernel.transpose(0, 2, 3, 1)
-    else:
-        blocks = kernel.reshape(groups, -1, *kernel.shape[1:]).transpose(0, 2, 3, 4, 1)
-        laid = blocks.reshape(-1, *blocks.shape[2:])
-    return np.ascontiguousarray(laid)
+        return np.ascontiguousarray(kernel.transpose(0, 2, 3, 1))
+    blocks = np.ascontiguousarray(kernel.reshape(groups, -1, *kernel.shape[1:]).transpose(0, 2, 3, 4, 1))
+    return blocks.reshape(-1, *blocks.shape[2:])
 
 
 def convolve(
@@ -106,6 +104,7 @@ class Convolution(Synapse):
     gain: int32 >= 1, (targets,) or (outputs,): see `Dense`. shape: (3,) int32, the source picture.
     stride, padding, dilation, output_padding: (2,) int32, vertical first. groups: blocks of channels.
     transposed: True for the transpose; output_padding then adds rows and columns at the far ends.
+    room: (kernel.size,) int8 where `weights` is to lie; of its own, if left out.
     Source: the conventions of torch.nn.functional.conv2d and conv_transpose2d.
     """
 
@@ -118,10 +117,13 @@ class Convolution(Synapse):
     output_padding: IntArray
     groups: int = 1
     transposed: bool = False
+    room: InitVar[IntArray | None] = None
 
     opcode = deliver.CONVOLUTION
+    weight_fields = ("kernel",)
+    rearranged = True
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, room: IntArray | None) -> None:
         object.__setattr__(self, "transposed", bool(self.transposed))
         object.__setattr__(self, "kernel", checked(self.kernel, np.int8, "Convolution.kernel", ndim=4))
         object.__setattr__(self, "gain", checked(self.gain, np.int32, "Convolution.gain"))
@@ -151,6 +153,17 @@ class Convolution(Synapse):
         if self.gain.size not in (self.target_size, self.target_shape[0]) or self.gain.min() < 1:
             expected_size = f"({self.target_size},) or ({self.target_shape[0]},), all >= 1"
             raise NetworkError("Convolution.gain", f"shape {self.gain.shape}", expected_size)
+        self._lay(room)
+
+    def _lay(self, room: IntArray | None) -> None:
+        """Order the weights as `rows` does; the kernel becomes a view of them where one axis holds all its outputs."""
+        if room is not None:
+            room[:] = self.weights.reshape(-1)
+            vars(self)["weights"] = sealed(room.reshape(self.weights.shape))
+        if self.transposed:
+            object.__setattr__(self, "kernel", self.weights.transpose(0, 3, 1, 2))
+        elif self.groups == 1:
+            object.__setattr__(self, "kernel", self.weights.transpose(3, 0, 1, 2))
 
     @cached_property
     def target_shape(self) -> tuple[int, int, int]:
@@ -213,7 +226,7 @@ class Convolution(Synapse):
     @cached_property
     def weights(self) -> IntArray:
         """int8 (inputs, height, width, outputs / groups): what one tap of one input channel adds to its outputs."""
-        return rows(self.kernel, self.groups, self.transposed)
+        return sealed(rows(self.kernel, self.groups, self.transposed))
 
     def reference(self, codes: IntArray, written: IntArray | None) -> IntArray:
         return convolve(codes, self.weights, self.geometry, wide_matmul) * self._gains
@@ -239,14 +252,14 @@ class Convolution(Synapse):
         return int((sums * self._gains).max())
 
     def bound_of_one(self, largest: int) -> int:
-        heaviest = int(np.abs(self.kernel.astype(np.int64)).max())  # no two taps join the same two neurons
+        heaviest = magnitude(self.kernel)  # no two taps join the same two neurons
         return heaviest * largest * int(self.gain.max())
 
     @cached_property
     def _heaviest(self) -> IntArray:
         """(target_size,): sum of the magnitudes of the weights that reach each target."""
         ones = np.ones((1, self.source_size), dtype=np.int64)
-        heaviest: IntArray = convolve(ones, np.abs(self.weights.astype(np.int64)), self.geometry, wide_matmul)[0]
+        heaviest: IntArray = convolve(ones, np.abs(self.weights).view(np.uint8), self.geometry, wide_matmul)[0]
         return heaviest
 
     def constants(self) -> list[int | IntArray]:

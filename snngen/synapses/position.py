@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snngen.errors import NetworkError
-from snngen.integers import IntArray, checked
+from snngen.integers import IntArray, checked, column_magnitudes
 from snngen.kernels import deliver
 from snngen.synapses import Synapse
 
@@ -26,6 +26,7 @@ class Position(Synapse):
     gain: IntArray
 
     opcode = deliver.POSITION
+    weight_fields = ("table",)
     persistent = False
 
     def __post_init__(self) -> None:
@@ -66,10 +67,10 @@ class Position(Synapse):
         return drive
 
     def bound(self, largest: int, written: int) -> int:
-        return int((np.abs(self.table.astype(np.int64)).max(axis=0) * self.gain).max()) * largest * self.sources
+        return int((column_magnitudes(self.table) * self.gain).max()) * largest * self.sources
 
     def bound_of_one(self, largest: int) -> int:
-        return int((np.abs(self.table.astype(np.int64)).max(axis=0) * self.gain).max()) * largest
+        return int((column_magnitudes(self.table) * self.gain).max()) * largest
 
     def constants(self) -> list[int | IntArray]:
         return [self.gain]

@@ -8,11 +8,12 @@ from functools import cached_property
 import numpy as np
 
 from snngen.errors import NetworkError
-from snngen.integers import INT32_MAX, IntArray, checked
+from snngen.integers import INT32_MAX, IntArray, checked, offset, row_blocks, sealed
 from snngen.kernels import deliver
 from snngen.synapses import Synapse
 
 ROW_BYTES = 4  # where a row begins, as hardware would hold it
+ITEM = 4  # bytes of a target, as the kernels read it
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,7 @@ class Sparse(Synapse):
     gain: IntArray
 
     opcode = deliver.SPARSE
+    weight_fields = ("weight", "target")
 
     def __post_init__(self) -> None:
         for name, dtype in (("first", np.int32), ("target", np.int32), ("weight", np.int8), ("gain", np.int32)):
@@ -45,31 +47,47 @@ class Sparse(Synapse):
             if not 0 <= self.target.min() <= self.target.max() < self.gain.size:
                 got = f"{self.target.min()}..{self.target.max()}"
                 raise NetworkError("Sparse.target", got, f"0..{self.gain.size - 1}")
-            rising = np.diff(self.target) > 0
+            rising = self.target[1:] > self.target[:-1]
             rising[first[(first > 0) & (first < synapses)] - 1] = True  # a new source begins anywhere
             if not rising.all():
                 raise NetworkError("Sparse.target", "targets out of order or twice", "ascending within a source")
+        object.__setattr__(self, "target", self.weights[-self.target.nbytes or synapses :].view(np.int32))
+        object.__setattr__(self, "weight", self.weights[:synapses])
+
+    @cached_property
+    def weights(self) -> IntArray:
+        """(bytes,) int8: the weights, zeros up to a multiple of 4, then the targets as int32."""
+        buffer, weights = self.weight.base, self.count + -self.count % ITEM
+        joint = buffer is not None and buffer is self.target.base
+        if joint and isinstance(buffer, np.ndarray) and buffer.dtype == np.int8 and buffer.ndim == 1:
+            whole = buffer[offset(self.weight, buffer) :][: weights + self.target.nbytes]
+            if offset(self.target, whole) == weights and not whole[self.count : weights].any():
+                return sealed(whole)
+        gap = np.zeros(weights - self.count, dtype=np.int8)
+        return sealed(np.concatenate((self.weight, gap, self.target.view(np.int8))))
 
     @classmethod
     def of(cls, matrix: IntArray, gain: IntArray) -> Sparse:
         """The synapses of a (sources, targets) int8 matrix that are not zero."""
         if matrix.ndim != 2:
             raise NetworkError("Sparse.of", f"shape {matrix.shape}", "a matrix (sources, targets)")
-        source, target = np.nonzero(matrix)
-        first = np.concatenate(([0], np.cumsum(np.bincount(source, minlength=matrix.shape[0]))))
-        return cls(first, target, matrix[source, target], gain)
-
-    @cached_property
-    def matrix(self) -> IntArray:
-        """(sources, targets) int8, with zeros where there is no synapse."""
-        matrix = np.zeros((self.source_size, self.target_size), dtype=np.int8)
-        matrix[self._source, self.target] = self.weight
-        return matrix
+        first = np.concatenate(([0], np.cumsum(np.count_nonzero(matrix, axis=1))))
+        target = np.empty(first[-1], dtype=np.int32)
+        for rows in row_blocks(*matrix.shape):
+            target[first[rows.start] : first[rows.stop]] = np.nonzero(matrix[rows])[1]
+        return cls(first, target, matrix[matrix != 0], gain)
 
     @property
-    def _source(self) -> IntArray:
-        """(synapses,) source of each synapse."""
-        return np.repeat(np.arange(self.source_size), np.diff(self.first))
+    def matrix(self) -> IntArray:
+        """(sources, targets) int8, with zeros where there is no synapse; made anew each time."""
+        matrix = np.zeros((self.source_size, self.target_size), dtype=np.int8)
+        for block in row_blocks(self.count, 1):
+            matrix[self._sources(block), self.target[block]] = self.weight[block]
+        return matrix
+
+    def _sources(self, block: slice) -> IntArray:
+        """Source of each synapse of a block."""
+        return np.searchsorted(self.first, np.arange(block.start, block.stop, dtype=np.int32), side="right") - 1
 
     @property
     def source_size(self) -> int:
@@ -101,28 +119,34 @@ class Sparse(Synapse):
         """
         return self.count * (1 + self.index_bytes) + self.first.size * ROW_BYTES
 
-    @cached_property
-    def weights(self) -> IntArray:
-        """(bytes,) int8: the weights, zeros up to a multiple of 4, then the targets as int32."""
-        gap = np.zeros(-self.count % 4, dtype=np.int8)
-        return np.concatenate((self.weight, gap, np.ascontiguousarray(self.target).view(np.int8)))
-
     def reference(self, codes: IntArray, written: IntArray | None) -> IntArray:
         drive = np.zeros((self.target_size, len(codes)), dtype=np.int64)
-        np.add.at(drive, self.target, codes.T[self._source] * self.weight[:, None].astype(np.int64))
+        for block in row_blocks(self.count, len(codes)):
+            carried = codes.T[self._sources(block)] * self.weight[block, None].astype(np.int64)
+            np.add.at(drive, self.target[block], carried)
         gained: IntArray = drive.T * self.gain
         return gained
 
     def bound(self, largest: int, written: int) -> int:
-        sums = np.zeros(self.target_size, dtype=np.int64)
-        np.add.at(sums, self.target, np.abs(self.weight.astype(np.int64)) * largest)
+        sums = self._heaviest * largest
         if int(sums.max()) > INT32_MAX:
             raise NetworkError("Sparse", f"row sums up to {sums.max()}", f"at most {INT32_MAX}", "use fewer bits")
         return int((sums * self.gain).max())
 
     def bound_of_one(self, largest: int) -> int:
-        worth = np.abs(self.weight.astype(np.int64)) * self.gain[self.target]
-        return int(worth.max(initial=0)) * largest
+        worth = 0
+        for block in row_blocks(self.count, 1):
+            magnitudes = np.abs(self.weight[block].astype(np.int64))
+            worth = max(worth, int((magnitudes * self.gain[self.target[block]]).max()))
+        return worth * largest
+
+    @cached_property
+    def _heaviest(self) -> IntArray:
+        """(targets,) int64: sum of the magnitudes of the weights of each target."""
+        sums = np.zeros(self.target_size, dtype=np.int64)
+        for block in row_blocks(self.count, 1):
+            np.add.at(sums, self.target[block], np.abs(self.weight[block].astype(np.int64)))
+        return sums
 
     def constants(self) -> list[int | IntArray]:
         return [self.fan_out, self.count, self.index_bytes, self.first, self.gain]

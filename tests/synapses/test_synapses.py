@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from networks import convolution, dense
 
 from snngen import synapses
@@ -156,3 +158,24 @@ def test_bad_parameters_are_refused(build) -> None:
 def test_unknown_kind_is_refused() -> None:
     with pytest.raises(UnsupportedError, match="dense"):
         synapses.by_kind("gap_junction")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 12), st.integers(1, 12)),
+    bits=st.sampled_from([1, 8, 31, 46]),
+    density=st.floats(0, 1),
+)
+def test_wide_products_are_exact(seed: int, shape: tuple[int, int, int], bits: int, density: float) -> None:
+    """Beyond what float64 carries, too, and where few rows are read."""
+    rng, (tokens, sources, targets) = np.random.default_rng(seed), shape
+    codes = rng.integers(-(2**bits), 2**bits + 1, (tokens, sources)) * (rng.random((tokens, sources)) < density)
+    weights = rng.integers(-128, 128, (sources, targets)).astype(np.int8)
+    assert np.array_equal(wide_matmul(codes, weights), (codes.astype(object) @ weights.astype(object)).astype(np.int64))
+
+
+def test_wide_products_of_many_blocks() -> None:
+    rng = np.random.default_rng(0)
+    codes, weights = rng.integers(-127, 128, (2, 700)), rng.integers(-128, 128, (700, 4000)).astype(np.int8)
+    assert np.array_equal(wide_matmul(codes, weights), codes @ weights.astype(np.int64))
