@@ -142,6 +142,21 @@ def rotary(event: Ints, payload: Ints, count: int, constants: Ints, at: int, pos
 
 
 @njit(cache=True, **LEAN)
+def rotary_whole(code: Ints, constants: Ints, at: int, position: int, drive: Ints) -> None:
+    """What `rotary` does with the events of all codes: pairs turn, by their cosines and sines."""
+    half, entries = constants[at], constants[at + 1]
+    begin = at + 2 + position * half
+    cosine, sine = constants[begin : begin + half], constants[begin + entries : begin + entries + half]
+    for head in range(0, code.size, 2 * half):
+        first, second = code[head : head + half], code[head + half : head + 2 * half]
+        low, high = drive[head : head + half], drive[head + half : head + 2 * half]
+        for pair in range(half):
+            c, s = np.int32(cosine[pair]), np.int32(sine[pair])
+            low[pair] += np.int32(c * first[pair]) - np.int32(s * second[pair])
+            high[pair] += np.int32(c * second[pair]) + np.int32(s * first[pair])
+
+
+@njit(cache=True, **LEAN)
 def run_of(event: Ints, start: int, width: int) -> int:
     """Where the events end that lie, like event `start`, in one stretch of `width` neurons."""
     first = event[start] // width * width

@@ -23,7 +23,7 @@ from numba import njit
 
 from snngen.kernels import deliver, evaluate, rows
 from snngen.kernels.lean import LEAN
-from snngen.kernels.machine import acquire, ones, pause, release
+from snngen.kernels.machine import acquire, leave, ones, pause, release
 
 Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
@@ -45,6 +45,7 @@ COUNTERS = 6
 # Rows of `neurons`
 CODE, PREVIOUS, EVENT, PAYLOAD, CHANGE = range(5)
 
+PATIENCE = 2000  # looks at a signal, some tens of microseconds, before the core is left to others
 LINE = 8  # signals lie a cache line apart; the first says which shared delivery is open, the next what thread 1 has done
 
 
@@ -234,10 +235,11 @@ def carry_rows(row: Ints, sent: Ints, tokens: int, thread: int, threads: int, ta
     gain, first = constants[at + 3 : at + 3 + gains], row[FROM]
     event, payload = tables.neurons[EVENT, first:], tables.neurons[PAYLOAD, first:]
     scratch, drives = tables.scratch[thread], tables.drives[row[INTO] :]
-    peak = 0
+    peak, sum_of_events = 0, 0
     for t in range(tokens):
         peak = max(peak, sent[t, PEAK])
-    if peak > 127:
+        sum_of_events += sent[t, GRADED]
+    if peak > 127 or (tokens > 1 and 4 * sum_of_events < row[FROM_SIZE]):  # large codes, or one-hot tokens
         for t in range(tokens if thread == 0 else 0):
             events, begin = sent[t, GRADED], t * row[FROM_SLOT]
             drive = drives[t * row[DRIVE_SLOT] : t * row[DRIVE_SLOT] + row[SIZE]]
@@ -295,11 +297,13 @@ def carry(row: Ints, t: int, position: int, tables: Tables, sent: Ints, count: I
     event, payload = neurons[EVENT, first : first + events], neurons[PAYLOAD, first : first + events]
     begin = row[INTO] + t * row[DRIVE_SLOT]
     drive = tables.drives[begin : begin + row[SIZE]]
+    code = neurons[CODE, first : first + row[FROM_SIZE]]  # all of them at once, where an event is one sum or two
     if opcode == deliver.ONE_TO_ONE:
-        deliver.one_to_one(event, payload, events, drive)
+        for i in range(drive.size):
+            drive[i] += code[i]
         charge(sent, 1, 0, kept, count)
     elif opcode == deliver.ROTARY:
-        deliver.rotary(event, payload, events, constants, at, position, drive)
+        deliver.rotary_whole(code, constants, at, position, drive)
         charge(sent, 2, 2, kept, count)  # table entries of 16 bits
     elif opcode == deliver.DIAGONAL:
         deliver.diagonal(event, payload, events, constants[at : at + row[SIZE]], drive)
@@ -326,6 +330,18 @@ def carry(row: Ints, t: int, position: int, tables: Tables, sent: Ints, count: I
 
 
 @njit(cache=True, **LEAN)
+def wait(signals: Ints, at: int, turn: int) -> None:
+    """Until another thread has raised a signal to `turn`: at first without sleeping, then leaving the core to others."""
+    spins = 0
+    while acquire(signals, at) < turn:
+        spins += 1
+        if spins < PATIENCE:
+            pause()
+        else:
+            leave()
+
+
+@njit(cache=True, **LEAN)
 def shared(r: int, tokens: int, threads: int, tables: Tables) -> None:
     """Deliver row r together with the other threads, and count its synaptic operations."""
     row, counts, signals = tables.program[r], tables.counts, tables.signals
@@ -339,8 +355,7 @@ def shared(r: int, tokens: int, threads: int, tables: Tables) -> None:
         charge(sent, row[SIZE], 0, row[KEPT] != 0, count)
         count[BYTES] += sent[GRADED] * width
     for thread in range(1, together):
-        while acquire(signals, LINE * thread) < signals[0]:
-            pause()
+        wait(signals, LINE * thread, signals[0])
 
 
 @njit(cache=True, **LEAN)
@@ -408,7 +423,6 @@ def assist(tokens: int, thread: int, threads: int, tables: Tables) -> None:
         row = program[r]
         if row[SHARED]:
             turn = signals[LINE * thread] + 1
-            while acquire(signals, 0) < turn:
-                pause()
+            wait(signals, 0, turn)
             carry_rows(row, tables.counts[:, row[FROM_ROW]], tokens, thread, threads, tables)
             release(signals, LINE * thread, turn)
