@@ -13,10 +13,9 @@ from statistics import NormalDist
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from snngen.errors import NetworkError
-from snngen.integers import INT32_MAX, FloatArray, IntArray
+from snngen.integers import INT32_MAX, LINE, FloatArray, IntArray, aligned_bytes, sealed
 from snngen.ledger import Ledger
 from snngen.network import Network, Population, Projection
 from snngen.neurons import Neuron
@@ -44,7 +43,6 @@ STREAM_SPREAD = 2**19  # standard deviation of the residual stream at its end, 1
 LOGIT_GAIN = 64
 ROTARY_BASE = 10000.0
 EPSILON = 1e-5  # of a norm, relative to the embedding's mean square
-ALIGNMENT = 64  # bytes: a line of the cache
 CALIBRATION = 64  # tokens on which thresholds are set
 
 Values: TypeAlias = tuple[str, IntArray]  # a population's name and its (tokens, size) int64 codes
@@ -118,13 +116,6 @@ def weighed_share(ledger: Ledger) -> float:
     return float(ledger.events("graded")[:, chosen].sum() / ledger.neuron_updates()[:, chosen].sum())
 
 
-def aligned_buffer(size: int) -> npt.NDArray[np.int8]:
-    """(size,) int8, not yet set, that begins at a multiple of 64 bytes."""
-    raw = np.empty(size + ALIGNMENT, dtype=np.int8)
-    first = -raw.ctypes.data % ALIGNMENT
-    return raw[first : first + size]
-
-
 class _Growth:
     """A network under way, and what its populations do at the calibration tokens."""
 
@@ -134,7 +125,7 @@ class _Growth:
         self.populations: list[Population] = []
         self.projections: list[Projection] = []
         matrices = 2 + 7 * shape.layers
-        self._buffer = aligned_buffer(shape.weights + matrices * ALIGNMENT)
+        self._buffer = aligned_bytes(shape.weights + (matrices + 1) * LINE)  # and a line that kernels may read beyond
         self._used = 0
         self._worth = 0.5 / NormalDist().inv_cdf(1 - share / 2)  # root mean square of the codes of Gaussian values
         self._gain = self._stream_gain()
@@ -266,11 +257,10 @@ class _Growth:
     def _matrix(self, sources: int, targets: int) -> IntArray:
         """Random weights in the next place of the buffer, a read-only view of it."""
         matrix = self._buffer[self._used : self._used + sources * targets].reshape(sources, targets)
-        self._used += -(-matrix.size // ALIGNMENT) * ALIGNMENT
+        self._used += matrix.size + -matrix.size % LINE
         for row in matrix:  # so that nothing is ever held twice
             row[:] = self.rng.integers(-HIGH, HIGH + 1, targets, dtype=np.int8)
-        matrix.flags.writeable = False
-        return matrix
+        return sealed(matrix)
 
     def _gains(self, targets: int, most: int) -> IntArray:
         """Gains that differ from channel to channel, as converted ones do."""
@@ -291,4 +281,4 @@ def _silu_table() -> IntArray:
     """
     points = np.arange(-WIDE_HIGH, WIDE_HIGH + 1) / WIDE_SPREAD
     values = points / (1 + np.exp(-points))
-    return np.rint(values / values.max() * GATE_PEAK).astype(np.int32)
+    return np.asarray(np.rint(values / values.max() * GATE_PEAK), dtype=np.int32)

@@ -99,6 +99,7 @@ def test_weights_lie_in_one_aligned_buffer_and_nobody_changes_them() -> None:
     for synapse in found:
         assert synapse.matrix.ctypes.data % 64 == 0
         assert not synapse.matrix.flags.writeable
+    assert np.shares_memory(SettledEngine(network).tables.weights, found[0].matrix)  # so the engine copies nothing
 
 
 def test_weights_are_uniform() -> None:
