@@ -152,6 +152,7 @@ class TickedEngine:
             clock,
             turns,
             np.searchsorted(stage[turns], np.arange(stage.max() + 2)),
+            np.zeros(len(channels) + 1, dtype=np.int64),
             np.zeros((5, layout.neurons), dtype=np.int32),
             np.zeros(layout.drives, dtype=np.int32),
             np.zeros(sums + 1, dtype=np.int32),

@@ -20,6 +20,9 @@ from numba import njit
 from snngen.kernels import deliver, evaluate, masks
 from snngen.kernels.lean import LEAN
 
+# All of `Tables` is passed by value, a hundred words at every call, so what is called once is laid into its caller.
+INLINE: dict[str, Any] = {"forceinline": True, **LEAN}
+
 Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
 # Modes of spike codes
@@ -53,6 +56,7 @@ class Tables(NamedTuple):
 
     populations (p, 22), channels (c, 19), clock (9,) int64: see the columns above.
     turns (p,) int64: populations stage by stage; stages (s + 1,) int64: where each stage begins among them.
+    ready (c + 1,) int64: the channels with events that arrive at this tick.
     neurons (5, n) int32: SENT so far, WANTED sum, indices WAITING to fire, and the EVENTs and PAYLOADs of this tick.
     drives (d,) int32, sums (s,) int32: drive, and what has been delivered so far through weights that are written.
     held (d,) int32: what delayed projections have delivered for the next token.
@@ -67,6 +71,7 @@ class Tables(NamedTuple):
     clock: Ints
     turns: Ints
     stages: Ints
+    ready: Ints
     neurons: Ints
     drives: Ints
     sums: Ints
@@ -81,7 +86,7 @@ class Tables(NamedTuple):
     trace: Ints
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def rounded(value: int, row: Ints) -> int:
     """The multiple of its step, inside its range, that a lossy code sends for a value."""
     step = row[STEP]
@@ -92,7 +97,7 @@ def rounded(value: int, row: Ints) -> int:
     return int(count * step if value >= 0 else -count * step)
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def top_bit(magnitude: int) -> int:
     """Number of the highest one bit."""
     bit = 0
@@ -102,7 +107,7 @@ def top_bit(magnitude: int) -> int:
     return bit
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def phase_of(row: Ints, difference: int) -> int:
     """The phase of its cycle at which a clocked code sends the next part of a difference."""
     if row[MODE] == BITWISE:
@@ -110,13 +115,13 @@ def phase_of(row: Ints, difference: int) -> int:
     return int(row[HIGH] - min(max(difference, row[LOW]), row[HIGH]))
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def due(row: Ints, difference: int, tick: int) -> int:
     """The first tick from `tick` on at which a neuron of a clocked code with this difference fires."""
     return int(tick + (phase_of(row, difference) - (tick - row[START])) % row[CYCLE])
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def part(row: Ints, difference: int) -> int:
     """The payload that a neuron of a clocked code with this difference fires when it is due."""
     if row[MODE] == BITWISE:
@@ -125,7 +130,7 @@ def part(row: Ints, difference: int) -> int:
     return int(min(max(difference, row[LOW]), row[HIGH]))
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def fire_all(row: Ints, tick: int, tables: Tables) -> None:
     """Graded and unary: whoever waits fires, all that is left or one step of it."""
     first, waiting, step = row[FIRST], row[PENDING], np.int32(row[STEP])
@@ -143,7 +148,7 @@ def fire_all(row: Ints, tick: int, tables: Tables) -> None:
     row[PENDING], row[DUE], row[FIRED] = kept, tick + 1, waiting
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def spike(row: Ints, tick: int, tables: Tables) -> None:
     """Integrate-and-fire: whoever waits fires a spike of 1 and its threshold is subtracted."""
     first, waiting, kept = row[FIRST], row[PENDING], 0
@@ -160,7 +165,7 @@ def spike(row: Ints, tick: int, tables: Tables) -> None:
     row[PENDING], row[DUE], row[FIRED] = kept, tick + 1, waiting
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def fire_in_phase(row: Ints, tick: int, tables: Tables) -> None:
     """Clocked codes: those fire whose phase it is; the others wait on."""
     neurons, first, waiting, kept, fired, soonest = tables.neurons, row[FIRST], row[PENDING], 0, 0, NEVER
@@ -182,7 +187,7 @@ def fire_in_phase(row: Ints, tick: int, tables: Tables) -> None:
     row[PENDING], row[DUE], row[FIRED] = kept, soonest, fired
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def fire(p: int, tick: int, tables: Tables) -> None:
     """Let the neurons of a population fire whose time has come; the others wait on."""
     row = tables.populations[p]
@@ -195,7 +200,7 @@ def fire(p: int, tick: int, tables: Tables) -> None:
     row[EVENTS] += row[FIRED]
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def want(row: Ints, tables: Tables) -> None:
     """What code every neuron of a population wants for the drive that it has."""
     opcode, at, first, size = row[OPCODE], row[CONSTANTS], row[FIRST], row[SIZE]
@@ -225,7 +230,7 @@ def want(row: Ints, tables: Tables) -> None:
             )  # fmt: skip
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def await_firing(p: int, tick: int, tables: Tables) -> None:
     """Collect the neurons whose sent sum is not what they want, from `tick` on."""
     row, neurons = tables.populations[p], tables.neurons
@@ -259,7 +264,7 @@ def settle_wish(p: int, tick: int, tables: Tables) -> None:
     await_firing(p, tick, tables)
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def enqueue(c: int, tick: int, tables: Tables) -> None:
     """Put this tick's events of the source of a channel with a delay on their way."""
     channel, ring = tables.channels[c], tables.ring
@@ -273,7 +278,26 @@ def enqueue(c: int, tick: int, tables: Tables) -> None:
     channel[FLYING] += fired
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
+def find_ready(tick: int, tables: Tables) -> int:
+    """List the channels with events that arrive at this tick; how many there are."""
+    populations, channels, ready, count = tables.populations, tables.channels, tables.ready, 0
+    begin, end = active(tables)
+    for turn in range(begin, end):
+        row = populations[tables.turns[turn]]
+        if row[FIRED]:
+            for c in range(row[OUT], row[OUT_END]):
+                ready[count] = c
+                count += not channels[c, CLOSED]
+    for c in range(tables.clock[LATE], channels.shape[0]):
+        if populations[channels[c, SOURCE], FIRED] and not channels[c, CLOSED]:
+            enqueue(c, tick, tables)
+        ready[count] = c
+        count += tables.queued[channels[c, QUEUE] + tick % (channels[c, DELAY] + 1)] > 0
+    return count
+
+
+@njit(cache=True, **INLINE)
 def shuffle(event: Ints, payload: Ints, count: int, clock: Ints) -> None:
     """Bring events of one tick into another order (a test of order-independence)."""
     state = clock[SHUFFLE]
@@ -285,7 +309,7 @@ def shuffle(event: Ints, payload: Ints, count: int, clock: Ints) -> None:
     clock[SHUFFLE] = state | 1
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def deliver_matrix(channel: Ints, event: Ints, payload: Ints, count: int, tables: Tables) -> None:
     """Events of a writer change a matrix; what has been read through it is corrected. sums: read, then the matrix."""
     rows, columns = tables.constants[channel[PARAMETERS] : channel[PARAMETERS] + 2]
@@ -298,7 +322,7 @@ def deliver_matrix(channel: Ints, event: Ints, payload: Ints, count: int, tables
     channel[WRITTEN] += count
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def deliver_written(channel: Ints, event: Ints, payload: Ints, count: int, tables: Tables) -> None:
     """Events of a writer change the newest key or value; what queries or shares have delivered is corrected."""
     if channel[SYNAPSE] == deliver.BILINEAR:
@@ -323,11 +347,19 @@ def deliver_written(channel: Ints, event: Ints, payload: Ints, count: int, table
     channel[WRITTEN] += count
 
 
-@njit(cache=True, **LEAN)
-def deliver_channel(c: int, event: Ints, payload: Ints, count: int, tables: Tables) -> None:
-    """Deliver events that arrive at this tick through a channel."""
+@njit(cache=True, **INLINE)
+def deliver_channel(c: int, tick: int, tables: Tables) -> None:
+    """Deliver the events of a channel that arrive at this tick: those just fired or, where it delays, those queued."""
     channel = tables.channels[c]
-    target = tables.populations[channel[TARGET]]
+    source, target = tables.populations[channel[SOURCE]], tables.populations[channel[TARGET]]
+    begin, count, event, payload = source[FIRST], source[FIRED], tables.neurons[EVENT], tables.neurons[PAYLOAD]
+    if channel[DELAY]:
+        slot = tick % (channel[DELAY] + 1)
+        begin, count = channel[RING] + slot * source[SIZE], tables.queued[channel[QUEUE] + slot]
+        event, payload = tables.ring[0], tables.ring[1]
+        tables.queued[channel[QUEUE] + slot] = 0
+        channel[FLYING] -= count
+    event, payload = event[begin : begin + count], payload[begin : begin + count]
     if tables.clock[SHUFFLE]:
         shuffle(event, payload, count, tables.clock)
     if channel[WRITES]:
@@ -343,34 +375,7 @@ def deliver_channel(c: int, event: Ints, payload: Ints, count: int, tables: Tabl
         carry(channel, event, payload, count, drive, tables)
 
 
-@njit(cache=True, **LEAN)
-def deliver_fired(p: int, tables: Tables) -> None:
-    """Deliver what a population fired at this tick through all of its channels without delay."""
-    row = tables.populations[p]
-    first, count = row[FIRST], row[FIRED]
-    event, payload = tables.neurons[EVENT, first : first + count], tables.neurons[PAYLOAD, first : first + count]
-    for c in range(row[OUT], row[OUT_END]):
-        if not tables.channels[c, CLOSED]:
-            deliver_channel(c, event, payload, count, tables)
-
-
-@njit(cache=True, **LEAN)
-def deliver_late(c: int, tick: int, tables: Tables) -> None:
-    """A channel with a delay: what was fired now goes on its way, what arrives at this tick is delivered."""
-    channel = tables.channels[c]
-    source = tables.populations[channel[SOURCE]]
-    if source[FIRED] and not channel[CLOSED]:
-        enqueue(c, tick, tables)
-    slot = tick % (channel[DELAY] + 1)
-    count, begin = tables.queued[channel[QUEUE] + slot], channel[RING] + slot * source[SIZE]
-    if count:
-        tables.queued[channel[QUEUE] + slot] = 0
-        channel[FLYING] -= count
-        event, payload = tables.ring[0, begin : begin + count], tables.ring[1, begin : begin + count]
-        deliver_channel(c, event, payload, count, tables)
-
-
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def read_written(channel: Ints, event: Ints, payload: Ints, count: int, drive: Ints, tables: Tables) -> None:
     """Deliver events through weights that are written while the network runs."""
     at, position, constants = channel[PARAMETERS], tables.clock[POSITION], tables.constants
@@ -394,7 +399,7 @@ def read_written(channel: Ints, event: Ints, payload: Ints, count: int, drive: I
     channel[BYTES] += count * fan_out * weight_bytes
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def carry_sparse(channel: Ints, event: Ints, payload: Ints, count: int, drive: Ints, tables: Tables) -> None:
     """Deliver events through the synapses that were not pruned; each is read with its target."""
     sources, weights = tables.populations[channel[SOURCE], SIZE], tables.weights[channel[WEIGHTS] :]
@@ -407,7 +412,7 @@ def carry_sparse(channel: Ints, event: Ints, payload: Ints, count: int, drive: I
     channel[BYTES] += operations * (1 + index_bytes)
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def carry(channel: Ints, event: Ints, payload: Ints, count: int, drive: Ints, tables: Tables) -> None:
     """Deliver events through weights that stay as they are, or turn with the position."""
     at, synapse, size = channel[PARAMETERS], channel[SYNAPSE], channel[LENGTH]
@@ -448,7 +453,7 @@ def carry(channel: Ints, event: Ints, payload: Ints, count: int, drive: Ints, ta
     channel[BYTES] += count * fan_out * weight_bytes
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def take_inputs(tick: int, tables: Tables) -> None:
     """Let the events from outside fire that are due now."""
     clock, inputs, neurons = tables.clock, tables.inputs, tables.neurons
@@ -462,7 +467,7 @@ def take_inputs(tick: int, tables: Tables) -> None:
         clock[INPUT] += 1
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def record(p: int, tick: int, tables: Tables) -> None:
     """Append this tick's events of a population to the trace."""
     row, clock, trace, neurons = tables.populations[p], tables.clock, tables.trace, tables.neurons
@@ -473,17 +478,17 @@ def record(p: int, tick: int, tables: Tables) -> None:
         clock[TRACED] += 1
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def active(tables: Tables) -> tuple[int, int]:
     """Begin and end among `turns` of the populations of the stage under way; of all before the first."""
     stage = tables.clock[NOW_STAGE]
     return (tables.stages[stage], tables.stages[stage + 1]) if stage >= 0 else (0, tables.turns.size)
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def run_tick(tick: int, tables: Tables) -> None:
     """Fire, deliver, evaluate."""
-    populations, channels, clock, turns = tables.populations, tables.channels, tables.clock, tables.turns
+    populations, clock, turns = tables.populations, tables.clock, tables.turns
     begin, end = active(tables)
     take_inputs(tick, tables)
     for turn in range(begin, end):
@@ -492,11 +497,8 @@ def run_tick(tick: int, tables: Tables) -> None:
             fire(turns[turn], tick, tables)
         if row[FIRED] and tables.trace.shape[0]:
             record(turns[turn], tick, tables)
-    for turn in range(begin, end):
-        if populations[turns[turn], FIRED]:
-            deliver_fired(turns[turn], tables)
-    for c in range(clock[LATE], channels.shape[0]):
-        deliver_late(c, tick, tables)
+    for k in range(find_ready(tick, tables)):
+        deliver_channel(tables.ready[k], tick, tables)
     for turn in range(begin, end):
         row = populations[turns[turn]]
         row[FIRED] = 0
@@ -504,7 +506,7 @@ def run_tick(tick: int, tables: Tables) -> None:
             settle_wish(turns[turn], tick + 1, tables)
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def open_stage(stage: int, tick: int, tables: Tables) -> None:
     """Layer by layer: evaluate the populations of a stage, whose inputs are quiet, and hold their codes' windows."""
     clock = tables.clock
@@ -517,7 +519,7 @@ def open_stage(stage: int, tick: int, tables: Tables) -> None:
             clock[STAGE_END] = max(clock[STAGE_END], tick + row[CYCLE])
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, **INLINE)
 def next_tick(tick: int, tables: Tables) -> int:
     """The next tick from `tick` on at which something can happen; NEVER where all is quiet."""
     populations, channels, clock, soonest = tables.populations, tables.channels, tables.clock, NEVER
