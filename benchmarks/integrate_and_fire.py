@@ -251,7 +251,7 @@ def main() -> None:
     versions: dict[str, str | None] = {}
     with tempfile.TemporaryDirectory() as folder:
         stored = Path(folder, "case.npz")
-        arrays = {f"weights{index}": matrix for index, matrix in enumerate(weights)}
+        arrays: dict[str, Any] = {f"weights{index}": matrix for index, matrix in enumerate(weights)}
         arrays |= {f"{rate}": spikes for rate, spikes in inputs.items()}
         np.savez(stored, thetas=np.array(THETAS), works=np.array([f"{rate}" for rate in inputs]), **arrays)
         for threads in options.threads:

@@ -55,7 +55,8 @@ def serve(build: Callable[[Arrays, int], Run], packages: Sequence[str]) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         runs = [run(request["work"]) for _ in range(request["repeats"])]
-        np.savez(request["result"], **runs[-1][1])
+        result: dict[str, Any] = dict(runs[-1][1])
+        np.savez(request["result"], **result)
         print(json.dumps([seconds for seconds, _ in runs]), file=answers, flush=True)
 
 

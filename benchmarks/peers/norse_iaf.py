@@ -14,7 +14,7 @@ def build(case: Arrays, threads: int) -> Run:
     linears, cells = [], []
     for index, theta in enumerate(case["thetas"].tolist()):
         weights = torch.tensor(case[f"weights{index}"], dtype=torch.float32)
-        linears.append(torch.nn.Linear(*weights.shape, bias=False))
+        linears.append(torch.nn.Linear(weights.shape[0], weights.shape[1], bias=False))
         linears[-1].weight.data = weights.T.contiguous()
         cells.append(norse.IAF(norse.IAFParameters(v_th=torch.tensor(float(theta)), v_reset=torch.tensor(0.0))).eval())
     inputs = {name: torch.tensor(case[name], dtype=torch.float32)[:, None] for name in case["works"].tolist()}

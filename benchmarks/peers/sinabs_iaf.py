@@ -15,7 +15,7 @@ def build(case: Arrays, threads: int) -> Run:
     linears, cells = [], []
     for index, theta in enumerate(case["thetas"].tolist()):
         weights = torch.tensor(case[f"weights{index}"], dtype=torch.float32)
-        linears.append(torch.nn.Linear(*weights.shape, bias=False))
+        linears.append(torch.nn.Linear(weights.shape[0], weights.shape[1], bias=False))
         linears[-1].weight.data = weights.T.contiguous()
         cells.append(
             layers.IAF(

@@ -17,7 +17,7 @@ def build(case: Arrays, threads: int) -> Run:
     linears, cells = [], []
     for index, theta in enumerate(case["thetas"].tolist()):
         weights = torch.tensor(case[f"weights{index}"], dtype=torch.float32)
-        linears.append(torch.nn.Linear(*weights.shape, bias=False))
+        linears.append(torch.nn.Linear(weights.shape[0], weights.shape[1], bias=False))
         linears[-1].weight.data = weights.T.contiguous()
         cells.append(snntorch.Leaky(beta=1.0, threshold=float(theta), reset_mechanism="subtract").eval())
     inputs = {name: torch.tensor(case[name], dtype=torch.float32)[:, None] for name in case["works"].tolist()}
