@@ -24,10 +24,9 @@ from snngen import machine
 from snngen.certificate import certify
 from snngen.engines.settled import SettledEngine
 from snngen.errors import MismatchError, PromptError
-from snngen.integers import IntArray
+from snngen.integers import IntArray, aligned_bytes
 from snngen.kernels import bandwidth, rows, settled
 from snngen.network import Network
-from snngen.synthetic import aligned_buffer
 
 LEVELS = ("L1", "L2", "L3", "DRAM")
 UNKNOWN_CACHES = (32 << 10, 1 << 20, 16 << 20)  # bytes, where the system does not tell
@@ -188,7 +187,7 @@ class Buffer:
         """Random bytes. raises: PromptError where they are too few for 32 rows."""
         if size < 32 * rows.BLOCK:
             raise PromptError(f"buffer for {level}", f"{size} bytes", f"{32 * rows.BLOCK} or more")
-        data = aligned_buffer(size // 64 * 64)
+        data = aligned_bytes(size // 64 * 64)
         data[:] = np.random.default_rng(0).integers(-128, 128, data.size, dtype=np.int8)
         return cls(level, data)
 
@@ -325,6 +324,7 @@ def run(works: Sequence[Callable[[int], Any]], passes: int) -> float:
 def in_turns(kinds: Sequence[Sequence[Callable[[int], Any]]], repeats: int) -> list[Times]:
     """Times of each kind of work, taken in turns so that what slows the machine slows them alike.
 
+    A timing follows an untimed pass of the same work, so that the caches hold what its own passes leave in them.
     kinds: each a list of works that run side by side; a work takes a number of passes.
     """
     passes = []
@@ -334,8 +334,12 @@ def in_turns(kinds: Sequence[Sequence[Callable[[int], Any]]], repeats: int) -> l
         while run(works, number) * number < least:
             number *= 2
         passes.append(number)
-    rounds = [[run(works, number) for works, number in zip(kinds, passes, strict=True)] for _ in range(repeats)]
-    return [Times(seconds) for seconds in zip(*rounds, strict=True)]
+    seconds: list[list[float]] = [[] for _ in kinds]
+    for _ in range(repeats):
+        for works, number, taken in zip(kinds, passes, seconds, strict=True):
+            run(works, 1)
+            taken.append(run(works, number))
+    return [Times(taken) for taken in seconds]
 
 
 def _require_equal(buffer: Buffer, bits: int, event: IntArray, payload: IntArray, drives: IntArray) -> None:
