@@ -71,7 +71,7 @@ def read_sealed(path: str | Path, kind: str, made_by: str, take: Callable[[h5py.
     path = Path(path)
     if not path.is_file():
         raise FormatError(str(path), "no such file", made_by)
-    _check_seal(path, kind, made_by)
+    check_seal(path, kind, made_by)
     try:
         with h5py.File(path, "r") as file:
             return take(file, str(path), path.stat().st_size)
@@ -100,7 +100,11 @@ def _seal_of(file: BinaryIO, kind: str) -> bytes:
     return f"{kind}, sha256 {hasher.hexdigest()}\n".encode()
 
 
-def _check_seal(path: Path, kind: str, made_by: str) -> None:
+def check_seal(path: Path, kind: str, made_by: str) -> None:
+    """Refuse a file that does not begin with `kind` and the checksum of what follows; one pass over the whole file.
+
+    raises: FormatError.
+    """
     with path.open("rb") as file:
         expected = _seal_of(file, kind)
         found = file.read(SEAL_BYTES).rstrip(b"\0")

@@ -127,5 +127,5 @@ def test_building_a_network_copies_no_weights(kind: str, one_hot: int) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert np.shares_memory(synapse.weights, weights)
-    assert peak < 0.25 * weights.nbytes + 24 * 2**20
+    assert peak < 0.1 * weights.nbytes + 4 * 2**20
     assert drive.shape == (2, output.size)

@@ -115,13 +115,17 @@ class Packed(Synapse):
         return int((sums * self.gain).max())
 
     def bound_of_one(self, largest: int) -> int:
-        heaviest = np.max([column_magnitudes(self._rows(sources)) for sources in self._blocks()], axis=0)
+        heaviest = np.zeros(self.target_size, dtype=np.int64)
+        for sources in self._blocks():
+            np.maximum(heaviest, column_magnitudes(self._rows(sources)), out=heaviest)
         return int((heaviest * self.gain).max()) * largest
 
     @cached_property
     def _heaviest(self) -> IntArray:
         """(targets,) int64: sum of the magnitudes of the weights of each target."""
-        sums: IntArray = np.sum([column_sums(self._rows(sources)) for sources in self._blocks()], axis=0)
+        sums = np.zeros(self.target_size, dtype=np.int64)
+        for sources in self._blocks():
+            sums += column_sums(self._rows(sources))
         return sums
 
     def constants(self) -> list[int | IntArray]:

@@ -47,9 +47,9 @@ class Sparse(Synapse):
             if not 0 <= self.target.min() <= self.target.max() < self.gain.size:
                 got = f"{self.target.min()}..{self.target.max()}"
                 raise NetworkError("Sparse.target", got, f"0..{self.gain.size - 1}")
-            rising = self.target[1:] > self.target[:-1]
-            rising[first[(first > 0) & (first < synapses)] - 1] = True  # a new source begins anywhere
-            if not rising.all():
+            after, before = self.target[1:], self.target[:-1]
+            falls = [np.flatnonzero(after[at] <= before[at]) + at.start for at in row_blocks(synapses - 1, 1)]
+            if falls and not np.isin(np.concatenate(falls) + 1, first).all():  # a new source begins anywhere
                 raise NetworkError("Sparse.target", "targets out of order or twice", "ascending within a source")
         object.__setattr__(self, "target", self.weights[-self.target.nbytes or synapses :].view(np.int32))
         object.__setattr__(self, "weight", self.weights[:synapses])
