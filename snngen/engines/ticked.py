@@ -439,9 +439,8 @@ class TickedEngine:
         events = slice(columns.GRADED, columns.CHANGED + 1)
         populations[:, columns.UPDATES] = tables.populations[:, kernel.UPDATES]
         populations[:, events] = tables.populations[:, [kernel.EVENTS]]
-        for channel in tables.channels:
-            row = projections[channel[kernel.PROJECTION]]
-            row[columns.WRITES] += channel[kernel.WRITTEN]
-            row[columns.BYTES] += channel[kernel.BYTES]
-            row[events] += channel[kernel.OPERATIONS]
+        number = tables.channels[:, kernel.PROJECTION]
+        np.add.at(projections[:, columns.WRITES], number, tables.channels[:, kernel.WRITTEN])
+        np.add.at(projections[:, columns.BYTES], number, tables.channels[:, kernel.BYTES])
+        np.add.at(projections[:, events], number, tables.channels[:, [kernel.OPERATIONS]])
         return populations, projections

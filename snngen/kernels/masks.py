@@ -8,7 +8,7 @@ looked at, where the loop takes 1 ns. These are LLVM's own vectors, so any proce
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,6 @@ I1, I64 = ir.IntType(1), ir.IntType(64)
 def _comparison(relation: str) -> Callable[..., Any]:
     """The intrinsic that compares 64 integers of two arrays."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
     def mask(typing: Any, left: Any, right: Any, begin: Any) -> Any:
         """Bit i, of 64, is set where left[begin + i] `relation` right[begin + i]."""
 
@@ -45,14 +44,13 @@ def _comparison(relation: str) -> Callable[..., Any]:
 
         return types.uint64(left, right, begin), generate
 
-    return mask
+    return cast("Callable[..., Any]", intrinsic(mask))
 
 
 at_least, differs = _comparison(">="), _comparison("!=")
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def lowest(typing: Any, mask: Any) -> Any:
+def _lowest(typing: Any, mask: Any) -> Any:
     """Number of the lowest bit that is set; there must be one."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
@@ -61,11 +59,14 @@ def lowest(typing: Any, mask: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
+lowest = cast("Callable[..., Any]", intrinsic(_lowest))
+
+
 @njit(cache=True, **LEAN)
 def collect(mask: int, begin: int, found: Ints, count: int) -> int:
     """Append begin + the number of every bit that is set to `found`; the new count."""
     while mask:
-        found[count] = begin + lowest(mask)
+        found[np.uint32(count)] = begin + lowest(mask)  # unsigned: Numba then does not ask whether it is negative
         count += 1
         mask &= mask - np.uint64(1)
     return count

@@ -138,7 +138,7 @@ def fire_all(row: Ints, tick: int, tables: Tables) -> None:
     event, payload = tables.neurons[EVENT, first:], tables.neurons[PAYLOAD, first:]
     graded, kept = row[MODE] == GRADED, 0
     for k in range(waiting):
-        i = wait[k]
+        i = np.uint32(wait[k])  # unsigned: Numba then does not ask whether it counts from the end
         left = np.int32(wanted[i] - sent[i])
         part = left if graded else (step if left > 0 else np.int32(-step))
         event[k], payload[k] = i, part
@@ -156,7 +156,7 @@ def spike(row: Ints, tick: int, tables: Tables) -> None:
     sent, wait = tables.neurons[SENT, first:], tables.neurons[WAITING, first:]
     event, payload = tables.neurons[EVENT, first:], tables.neurons[PAYLOAD, first:]
     for k in range(waiting):
-        i = wait[k]
+        i = np.uint32(wait[k])
         event[k], payload[k] = i, 1
         sent[i] += 1
         drive[i] -= theta[i]
