@@ -15,8 +15,8 @@ of its own, and measures two parts of loading again: the checksum of the file an
 run once to fill the caches, then --repeats times; times are the best and the median, peaks the largest.
 
 snngen does not ask for SciPy. Where another package brought it, Numba loads its linear algebra, which no kernel uses;
---without-scipy measures what an installation without it takes. "Shared" are the resident pages of programs and libraries,
-which processes share; they are part of the peak.
+--without-scipy measures what an installation without it takes. "Shared" are the resident pages of programs and
+libraries, which processes share; they are part of the peak.
 
 `benchmarks/generate.py` measures the first token of a whole process, warm and cold.
 """
