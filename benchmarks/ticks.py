@@ -2,31 +2,37 @@
 
     python benchmarks/ticks.py [--repeats N] [--json FILE]
 
+Against no peer (`integrate_and_fire.py` and `unary.py` have those), but to see where the time of a tick goes:
+
 - integrate-and-fire: 1024-4096-1024 neurons (int8 weights in -127..127, thresholds 1600 and 4000, reset by
   subtraction), 32 ticks of random input, in ms for the whole run; back to back, and with a pause of 50 ms before each
   run, so that clock and caches are colder. The spike counts are checked against plain NumPy.
 - activity: ticks of a 4096-1024 layer of which 0.1 % to 50 % of the inputs fire, in us per tick and ns per event,
   inside a network with ten times as many neurons that stay silent. The cost follows the events.
+- generation: the shipped model under each exact code and both schedules, in ms per token, us per tick and ns per spike.
+  Every token's codes are checked against `snngen.reference`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import record
 from rich.console import Console
 from rich.table import Table
 
+import snngen
+from snngen import codes, reference
 from snngen.codes.unary import Unary
 from snngen.engines.ticked import TickedEngine
 from snngen.network import Network, Population, Projection
 from snngen.neurons.integrate_and_fire import IntegrateAndFire
+from snngen.neurons.softmax import Softmax
 from snngen.neurons.source import Source
 from snngen.synapses.dense import Dense
 
@@ -144,12 +150,62 @@ def activity(repeats: int) -> list[dict[str, float]]:
     return rows
 
 
-def show(console: Console, title: str, rows: list[dict[str, float]]) -> None:
+def generation(repeats: int) -> list[dict[str, float | str]]:
+    network = snngen.load()
+    tokens = list(b"ROMEO:\nWhat")
+    expected = reference.run(network, tokens)
+    rows: list[dict[str, float | str]] = []
+    for name in codes.kinds():
+        if not codes.by_name(name).exact:
+            continue
+        for schedule in ("layered", "eager"):
+            engine = TickedEngine(network, codes.by_name(name), schedule)
+            engine.warm()
+            seconds, ticks, spikes = [], 0, 0
+            for _ in range(max(2, repeats // 8)):
+                engine.reset()
+                elapsed = ticks = spikes = 0
+                for index, token in enumerate(tokens):
+                    started = time.perf_counter()
+                    engine.step(token)
+                    elapsed += time.perf_counter() - started
+                    ticks, spikes = ticks + engine.ticks, spikes + int(engine.counted()[0][:, 1].sum())
+                    check(engine, expected, index)
+                seconds.append(elapsed)
+            best = min(seconds)
+            rows.append(
+                {
+                    "code": name, "schedule": schedule, "ms per token, best": best / len(tokens) * 1e3,
+                    "ms per token, median": statistics.median(seconds) / len(tokens) * 1e3,
+                    "ticks": ticks / len(tokens), "spikes": spikes / len(tokens),
+                    "us per tick": best / ticks * 1e6, "ns per spike": best / spikes * 1e9,
+                }
+            )  # fmt: skip
+    return rows
+
+
+def check(engine: TickedEngine, expected: dict[str, np.ndarray], index: int) -> None:
+    """Every code of every population is that of the reference, or the benchmark ends."""
+    for population in engine.network.populations:
+        codes_now, wanted = engine.codes(population.name), expected[population.name][index]
+        if isinstance(population.neuron, Softmax):  # of keys that are not written yet there is no share
+            codes_now, wanted = (x.reshape(population.neuron.heads, -1)[:, : index + 1] for x in (codes_now, wanted))
+        if not np.array_equal(codes_now, wanted):
+            raise SystemExit(f"{engine.code.name}, {engine.schedule}: {population.name} differs at token {index}")
+
+
+def shown(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def show(console: Console, title: str, rows: Sequence[Mapping[str, float | str]]) -> None:
     table = Table(title=title, title_justify="left")
     for heading in rows[0]:
         table.add_column(heading, justify="right")
     for row in rows:
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" for value in row.values()))
+        table.add_row(*(shown(value) for value in row.values()))
     console.print(table)
 
 
@@ -158,17 +214,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=25)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
-    results = {
-        "machine": platform.processor() or platform.machine(),
-        "python": platform.python_version(),
-        "integrate and fire": integrate_and_fire(options.repeats),
-        "activity": activity(options.repeats),
+    measured: dict[str, Sequence[Mapping[str, float | str]]] = {
+        "1024-4096-1024 integrate-and-fire, 32 ticks": integrate_and_fire(options.repeats),
+        "cost of a tick, 4096-1024 beside 40,960 silent neurons": activity(options.repeats),
+        "generation, the shipped model": generation(options.repeats),
     }
     console = Console()
-    show(console, "1024-4096-1024 integrate-and-fire, 32 ticks", results["integrate and fire"])
-    show(console, "cost of a tick, 4096-1024 beside 40,960 silent neurons", results["activity"])
+    for title, rows in measured.items():
+        show(console, title, rows)
     if options.json is not None:
-        options.json.write_text(json.dumps(results, indent=2))
+        rows = [{"measured": title, **row} for title, rows in measured.items() for row in rows]
+        record.write(options.json, "ticks", rows)
 
 
 if __name__ == "__main__":
