@@ -178,7 +178,7 @@ def measure(
         peers = {name: Peer(script, PYTHON, case, timeout=TIMEOUT) for name, script in PEERS.items()}
         try:
             for engine in engines.values():
-                engine.warm()
+                generate(engine, begin, 1)  # compiles what is not compiled yet
             for peer in peers.values():
                 versions |= peer.versions
                 peer.run(next(iter(WAYS)), 1)  # finds how many ticks the tokens take
