@@ -1,6 +1,7 @@
 """How the cost of a token grows: with events, with the context, with the width, with threads.
 
     python benchmarks/growth.py [--repeats N] [--quick] [--plot FILE] [--json FILE]
+    python benchmarks/growth.py --from FILE --plot FILE    # draws what was measured before
 
 Random networks of LLaMA's shape (`snngen.synthetic`) run in the settled engine; each is first certified against the
 reference. The times of one panel are taken in turns.
@@ -169,11 +170,11 @@ def fits(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def draw(rows: Sequence[dict[str, Any]], fit: Sequence[dict[str, Any]], path: Path) -> None:
+def draw(rows: Sequence[dict[str, Any]], fit: Sequence[dict[str, Any]], processor: str, path: Path) -> None:
     """Four panels: what was measured as markers, what was fitted as lines."""
     figure = Figure(figsize=(11, 8), layout="constrained")
     events, context, width, threads = figure.subplots(2, 2).flat
-    figure.suptitle(f"What a token costs, {machine.processor()}")
+    figure.suptitle(f"What a token costs, {processor}")
     own = {panel: [row for row in rows if row["panel"] == panel] for panel in {row["panel"] for row in rows}}
     line(events, own["events"], "operations/token", 1e6, fit[0])
     events.set(xlabel="synaptic operations per token, millions", title=f"events: R² of a line {fit[0]['R2']:.4f}")
@@ -241,6 +242,13 @@ def show(rows: Sequence[dict[str, Any]], fit: Sequence[dict[str, Any]]) -> None:
         console.print(f"{one['fit']} against {one['against']}: {what}")
 
 
+def redraw(before: Path, path: Path) -> None:
+    """Draw the panels from a result that was written before."""
+    result = record.read(before)
+    measured = [row for row in result["rows"] if "fit" not in row]
+    draw(measured, fits(measured), result["machine"]["processor"], path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=9)
@@ -248,7 +256,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="smaller networks: to see that it works")
     parser.add_argument("--plot", type=Path, help="draw the four panels (.png, .svg or .pdf)")
     parser.add_argument("--json", type=Path, help="write the rows as JSON to this file, or - for standard output")
+    parser.add_argument("--from", type=Path, dest="before", help="do not measure: draw from this JSON")
     options = parser.parse_args()
+    if options.before is not None:
+        if options.plot is None:
+            parser.error("expected --plot with --from")
+        redraw(options.before, options.plot)
+        return
     if min(options.repeats, options.tokens) < 1:
         parser.error("expected --repeats and --tokens of 1 or more")
     quick, tokens, repeats = options.quick, options.tokens, options.repeats
@@ -259,7 +273,7 @@ def main() -> None:
     rows += by_threads(SHAPES["15M" if quick else "110M"], (16 if quick else 64) << 20, tokens, repeats)
     fit = fits(rows)
     if options.plot is not None:
-        draw(rows, fit, options.plot)
+        draw(rows, fit, machine.processor(), options.plot)
     if options.json is not None:
         record.write(options.json, "growth", [*rows, *fit])
     if str(options.json) != "-":

@@ -119,7 +119,12 @@ class Generation:
         for index, codes in enumerate(self.prefix):
             self.engine.step(codes=positions(self.network, None, codes), read=index == last)
             self.ledger.record(PREFILL, *self.engine.counted(), self.engine.ticks)
-        for index, token in enumerate(tokens):
+        begun = 0
+        if isinstance(self.engine, SettledEngine) and len(self.network.sources) == 1:
+            begun = len(tokens) - 1  # all but the last, block by block
+            for populations, projections in self.engine.prefill(tokens[:begun]):
+                self.ledger.record(PREFILL, populations, projections, self.engine.ticks)
+        for index, token in enumerate(tokens[begun:], start=begun):
             self._present(token, index + len(self.prefix) == last)
             self.ledger.record(PREFILL, *self.engine.counted(), self.engine.ticks)
         self.prefill_seconds += time.perf_counter() - started

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import json
 import os
 import select
@@ -30,6 +31,7 @@ import numpy.typing as npt
 Arrays = Mapping[str, npt.NDArray[Any]]
 Run = Callable[[str], "tuple[float, Arrays]"]  # the name of a work -> seconds, and what came of it
 
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 FOLDER = Path(__file__).resolve().parent
 
 
@@ -49,6 +51,8 @@ def serve(build: Callable[[Arrays, int], Run], packages: Sequence[str]) -> None:
     parser.add_argument("--answers", type=int, default=1, help="file descriptor of the answers")
     options = parser.parse_args()
     answers = os.fdopen(options.answers, "w", encoding="utf-8")
+    if sys.platform == "linux":  # a stopped process does not notice that its benchmark was killed; the kernel does
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     with np.load(options.case) as stored:
         run = build(dict(stored), options.threads)
     print(json.dumps({package: metadata.version(package) for package in packages}), file=answers, flush=True)

@@ -23,7 +23,7 @@ class Layout:
     population_constants, projection_constants: where their constants begin.
     neurons, drives: lengths. Populations that a token of a block shares with the next one come first, up to
     shared_neurons and shared_drives: attention's scores, and what only the output depends on.
-    weights, constants: filled, read only; the weights of the network itself where all lie in one buffer.
+    weights, constants: filled; the weights are those of the network itself where all lie in one buffer. Nobody writes.
     memory: zero. feeding: populations that some memory, or the next token, depends on; the others matter for the output
     only.
     """
@@ -90,8 +90,6 @@ class Layout:
         else:
             for index, matrix in matrices.items():
                 self.weights_at[index] = _address(matrix) - _address(weights)
-        weights = weights.view()
-        weights.flags.writeable = False
         return weights
 
     def _place(self, values: list[int | IntArray]) -> int:
@@ -120,7 +118,10 @@ def _address(array: IntArray) -> int:
 
 
 def _buffer_of(matrices: list[IntArray]) -> IntArray | None:
-    """The one array of int8 that all matrices are views of, with a block of padding, or None."""
+    """The one array of int8 that all matrices are views of, with a block of padding, or None.
+
+    One that cannot be written would do, but be another type to Numba, and compile everything anew.
+    """
     owners = []
     for matrix in matrices:
         owner = matrix
@@ -130,7 +131,7 @@ def _buffer_of(matrices: list[IntArray]) -> IntArray | None:
     if not owners or any(owner is not owners[0] for owner in owners):
         return None
     buffer = owners[0]
-    if buffer.dtype != np.int8 or buffer.ndim != 1 or not buffer.flags.c_contiguous:
+    if buffer.dtype != np.int8 or buffer.ndim != 1 or not buffer.flags.c_contiguous or not buffer.flags.writeable:
         return None
     room = min(_address(buffer) + buffer.nbytes - _address(matrix) - matrix.nbytes for matrix in matrices)
     aligned = all((_address(matrix) - _address(buffer)) % ALIGNMENT == 0 for matrix in matrices)

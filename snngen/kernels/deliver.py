@@ -110,7 +110,8 @@ def dense(
         return
     chosen, codes, total = scratch[:whole], scratch[whole : whole + whole // 4].view(np.int8), scratch[whole + whole // 4 :]
     rows.gather(event, payload, origin, chosen, codes)
-    weigh(chosen, whole, weights, width, bits, codes, gain, (1, 0, end, drive.size, 0), total, drive)
+    extent = (np.int64(1), np.int64(0), end, drive.size, np.int64(0))
+    weigh(chosen, whole, weights, width, bits, codes, gain, extent, total, drive)
 
 
 @njit(cache=True, **LEAN)
@@ -177,9 +178,7 @@ def read_keys(event: Ints, payload: Ints, shape: Ints, keys: int, memory: Ints, 
     while start < event.size:
         end, head = run_of(event, start, width), event[start] // width
         cells, score = memory[head * groups // heads * width * context :], drive[head * context : head * context + keys]
-        dense(
-            event[start:end], payload[start:end], head * width, cells, context, 8, shape[:0], scratch, score
-        )  # fmt: skip
+        dense(event[start:end], payload[start:end], head * width, cells, context, np.int64(8), shape[:0], scratch, score)
         start = end
 
 
@@ -194,9 +193,7 @@ def read_values(event: Ints, payload: Ints, shape: Ints, memory: Ints, scratch: 
     while start < event.size:
         end, head = run_of(event, start, context), event[start] // context
         cells, mixed = memory[head * groups // heads * context * width :], drive[head * width : (head + 1) * width]
-        dense(
-            event[start:end], payload[start:end], head * context, cells, width, 8, shape[:0], scratch, mixed
-        )  # fmt: skip
+        dense(event[start:end], payload[start:end], head * context, cells, width, np.int64(8), shape[:0], scratch, mixed)
         start = end
 
 

@@ -126,27 +126,43 @@ def _adder(bits: int) -> Callable[..., None]:
         arguments = (event, weights, width, begin, length, codes, tokens, pitch, total)
 
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-            arrays = {
-                at: context.make_array(signature.args[at])(context, builder, values[at]).data for at in (0, 1, 5, 8)
-            }
-            event, weights, codes, total = arrays.values()
-            width, begin, length, tokens, pitch = (values[at] for at in (2, 3, 4, 6, 7))
-            rows = []
-            for k in range(GROUP):
-                number = builder.sext(builder.load(builder.gep(event, [I64(k)])), I64)
-                rows.append(builder.gep(weights, [builder.add(builder.mul(number, width), begin)]))
-            with cgutils.for_range_slice(builder, I64(0), length, I64(WIDTH), I64) as (j, _):
-                for stretch in range(8 // bits):
-                    quads = _quads(builder, rows, j, bits, stretch)
-                    with cgutils.for_range(builder, tokens) as loop:
-                        first = builder.add(builder.mul(loop.index, I64(8 // bits)), I64(stretch))
-                        into = builder.gep(total, [builder.add(builder.mul(first, pitch), j)])
-                        _accumulate(builder, quads, builder.gep(codes, [builder.mul(loop.index, I64(GROUP))]), into)
+            given = [
+                context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
+                for kind, value in zip(signature.args, values, strict=True)
+            ]
+            builder.call(_function(builder.module, bits), given)
             return context.get_dummy_value()
 
         return types.void(*arguments), generate
 
     return add_eight
+
+
+def _function(module: ir.Module, bits: int) -> ir.Function:
+    """What `add_eight` calls: a function of its own, so that its many instructions stand once in a kernel."""
+    name = f"snngen_add_eight_of_{bits}_by_{WIDTH}"
+    if name in module.globals:
+        return module.globals[name]
+    pointers = I32.as_pointer(), I8.as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [*pointers, I64, I64, I64, pointers[1], I64, I64, pointers[0]])
+    function = ir.Function(module, kind, name)
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    builder = ir.IRBuilder(function.append_basic_block())
+    event, weights, width, begin, length, codes, tokens, pitch, total = function.args
+    rows = []
+    for k in range(GROUP):
+        number = builder.sext(builder.load(builder.gep(event, [I64(k)])), I64)
+        rows.append(builder.gep(weights, [builder.add(builder.mul(number, width), begin)]))
+    with cgutils.for_range_slice(builder, I64(0), length, I64(WIDTH), I64) as (j, _):
+        for stretch in range(8 // bits):
+            quads = _quads(builder, rows, j, bits, stretch)
+            with cgutils.for_range(builder, tokens) as loop:
+                first = builder.add(builder.mul(loop.index, I64(8 // bits)), I64(stretch))
+                into = builder.gep(total, [builder.add(builder.mul(first, pitch), j)])
+                _accumulate(builder, quads, builder.gep(codes, [builder.mul(loop.index, I64(GROUP))]), into)
+    builder.ret_void()
+    return function
 
 
 def _quads(builder: ir.IRBuilder, rows: list[ir.Value], j: ir.Value, bits: int, stretch: int) -> list[list[ir.Value]]:

@@ -154,11 +154,11 @@ def charge_each(row: Ints, t: int, fan_out: Ints, weight_bytes: int, neurons: In
             count[CHANGED] += reached
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, inline="always", **LEAN)
 def source(row: Ints, t: int, token: int, neurons: Ints, count: Ints) -> None:
     """Present a token (one event), or the codes that the caller has written where token < 0."""
     if token < 0:
-        emit(row, t, 0, row[SIZE], neurons, count)
+        emit(row, t, np.int64(0), row[SIZE], neurons, count)
         return
     first, slot = row[INTO] + t * row[INTO_SLOT], row[INTO_SLOT]
     code, change, event = neurons[CODE], neurons[CHANGE], neurons[EVENT]
@@ -179,7 +179,7 @@ def source(row: Ints, t: int, token: int, neurons: Ints, count: Ints) -> None:
     count[CHANGED] = changed
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, inline="always", **LEAN)
 def settle(row: Ints, t: int, position: int, constants: Ints, drives: Ints, neurons: Ints, count: Ints) -> None:
     """Turn the drive of a population into codes and events of token t of a block; the drive is consumed."""
     opcode, at, size = row[OPCODE], row[CONSTANTS], row[SIZE]
@@ -208,7 +208,7 @@ def settle(row: Ints, t: int, position: int, constants: Ints, drives: Ints, neur
     else:
         evaluate.accumulator(constants, at, drive, code)
     drives[begin : begin + row[OPERANDS] * size] = 0
-    emit(row, t, 0, size, neurons, count)
+    emit(row, t, np.int64(0), size, neurons, count)
 
 
 @njit(cache=True, **LEAN)
@@ -244,15 +244,15 @@ def carry_rows(row: Ints, sent: Ints, tokens: int, thread: int, threads: int, ta
             events, begin = sent[t, GRADED], t * row[FROM_SLOT]
             drive = drives[t * row[DRIVE_SLOT] : t * row[DRIVE_SLOT] + row[SIZE]]
             deliver.dense(
-                event[begin : begin + events], payload[begin : begin + events], 0, weights, width, bits, gain,
-                scratch, drive,
+                event[begin : begin + events], payload[begin : begin + events], np.int64(0), weights, width, bits,
+                gain, scratch, drive,
             )  # fmt: skip
         return
     room = (row[FROM_SIZE] + rows.GROUP - 1) // rows.GROUP * rows.GROUP
     chosen, codes = scratch[:room], scratch[room : room + room * tokens // 4].view(np.int8)
     if tokens == 1:
         whole = (sent[0, GRADED] + rows.GROUP - 1) // rows.GROUP * rows.GROUP
-        rows.gather(event[: sent[0, GRADED]], payload[: sent[0, GRADED]], 0, chosen[:whole], codes)
+        rows.gather(event[: sent[0, GRADED]], payload[: sent[0, GRADED]], np.int64(0), chosen[:whole], codes)
     else:
         whole = rows.gather_tokens(
             tables.neurons[CODE, first:], row[FROM_SLOT], row[FROM_SIZE], tokens, chosen, codes
@@ -264,32 +264,35 @@ def carry_rows(row: Ints, sent: Ints, tokens: int, thread: int, threads: int, ta
     deliver.weigh(chosen, whole, weights, width, bits, codes, gain, extent, total, drives)
 
 
-@njit(cache=True, **LEAN)
-def carry_sparse(row: Ints, t: int, event: Ints, payload: Ints, drive: Ints, tables: Tables, count: Ints) -> None:
-    """Deliver through synapses that were not pruned; each is read with its target."""
-    constants, sources = tables.constants[row[CONSTANTS] :], row[FROM_SIZE]
-    synapses, index_bytes = constants[sources], constants[sources + 1]
-    begins, weights = constants[sources + 2 : 2 * sources + 3 + row[SIZE]], tables.weights[row[WEIGHTS] :]
-    deliver.sparse(event, payload, event.size, synapses, begins, weights, tables.scratch[0], drive)
-    charge_each(row, t, constants[:sources], 1 + index_bytes, tables.neurons, count)
+@njit(cache=True, inline="always", **LEAN)
+def carry_unevenly(row: Ints, t: int, event: Ints, payload: Ints, drive: Ints, tables: Tables, count: Ints) -> None:
+    """Deliver through a convolution, or synapses that were not pruned, each read with its target; and count them."""
+    constants, sources, scratch = tables.constants[row[CONSTANTS] :], row[FROM_SIZE], tables.scratch[0]
+    weights, weight_bytes = tables.weights[row[WEIGHTS] :], np.int64(1)
+    if row[OPCODE] == deliver.CONVOLUTION:
+        deliver.convolution(event, payload, event.size, constants[sources:], weights, scratch, drive)
+    else:
+        synapses, weight_bytes = constants[sources], 1 + constants[sources + 1]
+        begins = constants[sources + 2 : 2 * sources + 3 + row[SIZE]]
+        deliver.sparse(event, payload, event.size, synapses, begins, weights, scratch, drive)
+    charge_each(row, t, constants[:sources], weight_bytes, tables.neurons, count)
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, inline="always", **LEAN)
 def carry_written(
-    row: Ints, t: int, position: int, event: Ints, payload: Ints, drive: Ints, tables: Tables, sent: Ints, count: Ints
-) -> None:  # fmt: skip
-    """Deliver through a memory, once the newest key or value is written."""
+    row: Ints, t: int, position: int, event: Ints, payload: Ints, drive: Ints, tables: Tables
+) -> int:  # fmt: skip
+    """Deliver through a memory, once the newest key or value is written. returns: synapses that an event passes."""
     shape, cells, scratch = tables.constants[row[CONSTANTS] :][:4], tables.memory[row[WEIGHTS] :], tables.scratch[0]
     write(row, t, position, shape, cells, tables.neurons)
     if row[OPCODE] == deliver.KEY_MEMORY:
         deliver.read_keys(event, payload, shape, position + 1, cells, scratch, drive)
-        charge(sent, position + 1, 1, row[KEPT] != 0, count)
-    else:
-        deliver.read_values(event, payload, shape, cells, scratch, drive)
-        charge(sent, shape[2], 1, row[KEPT] != 0, count)
+        return position + 1
+    deliver.read_values(event, payload, shape, cells, scratch, drive)
+    return int(shape[2])
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, inline="always", **LEAN)
 def carry(row: Ints, t: int, position: int, tables: Tables, sent: Ints, count: Ints) -> None:
     """Deliver the events of token t of a block through one projection, and count its synaptic operations."""
     opcode, at, first, kept = row[OPCODE], row[CONSTANTS], row[FROM] + t * row[FROM_SLOT], row[KEPT] != 0
@@ -298,35 +301,33 @@ def carry(row: Ints, t: int, position: int, tables: Tables, sent: Ints, count: I
     begin = row[INTO] + t * row[DRIVE_SLOT]
     drive = tables.drives[begin : begin + row[SIZE]]
     code = neurons[CODE, first : first + row[FROM_SIZE]]  # all of them at once, where an event is one sum or two
+    fan_out, weight_bytes = np.int64(1), np.int64(0)
     if opcode == deliver.ONE_TO_ONE:
         for i in range(drive.size):
             drive[i] += code[i]
-        charge(sent, 1, 0, kept, count)
     elif opcode == deliver.ROTARY:
         deliver.rotary_whole(code, constants, at, position, drive)
-        charge(sent, 2, 2, kept, count)  # table entries of 16 bits
+        fan_out, weight_bytes = np.int64(2), np.int64(2)  # table entries of 16 bits
     elif opcode == deliver.DIAGONAL:
         deliver.diagonal(event, payload, events, constants[at : at + row[SIZE]], drive)
-        charge(sent, 1, 4, kept, count)
+        weight_bytes = np.int64(4)
     elif opcode == deliver.BROADCAST:
         deliver.broadcast(event, payload, events, constants[at], constants[at + 1], drive)
-        charge(sent, constants[at], 0, kept, count)
+        fan_out = constants[at]
     elif opcode == deliver.BILINEAR:
         written = neurons[CODE, row[WRITER] + t * row[WRITER_SLOT] :]
         deliver.bilinear(event, payload, events, constants[at : at + 2], written, drive)
-        charge(sent, constants[at], 2, kept, count)
+        fan_out, weight_bytes = constants[at], np.int64(2)
     elif opcode == deliver.POSITION:
         table_row = tables.weights[row[WEIGHTS] + position * row[SIZE] :][: row[SIZE]]
         deliver.position_row(payload, events, table_row, constants[at : at + row[SIZE]], drive)
-        charge(sent, row[SIZE], 1, kept, count)
-    elif opcode == deliver.CONVOLUTION:
-        shape, weights = constants[at + row[FROM_SIZE] :], tables.weights[row[WEIGHTS] :]
-        deliver.convolution(event, payload, events, shape, weights, tables.scratch[0], drive)
-        charge_each(row, t, constants[at : at + row[FROM_SIZE]], 1, neurons, count)
-    elif opcode == deliver.SPARSE:
-        carry_sparse(row, t, event, payload, drive, tables, count)
+        fan_out, weight_bytes = row[SIZE], np.int64(1)
+    elif opcode == deliver.CONVOLUTION or opcode == deliver.SPARSE:
+        carry_unevenly(row, t, event, payload, drive, tables, count)
+        return
     else:
-        carry_written(row, t, position, event, payload, drive, tables, sent, count)
+        fan_out, weight_bytes = carry_written(row, t, position, event, payload, drive, tables), np.int64(1)
+    charge(sent, fan_out, weight_bytes, kept, count)
 
 
 @njit(cache=True, **LEAN)
@@ -341,24 +342,24 @@ def wait(signals: Ints, at: int, turn: int) -> None:
             leave()
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, inline="always", **LEAN)
 def shared(r: int, tokens: int, threads: int, tables: Tables) -> None:
     """Deliver row r together with the other threads, and count its synaptic operations."""
     row, counts, signals = tables.program[r], tables.counts, tables.signals
-    together = threads if row[SHARED] else 1
+    together = threads if row[SHARED] else np.int64(1)
     if together > 1:
         release(signals, 0, signals[0] + 1)
-    carry_rows(row, counts[:, row[FROM_ROW]], tokens, 0, together, tables)
+    carry_rows(row, counts[:, row[FROM_ROW]], tokens, np.int64(0), together, tables)
     width = tables.constants[row[CONSTANTS] + 1]
     for t in range(tokens):
         count, sent = counts[t, row[ROW]], counts[t, row[FROM_ROW]]
-        charge(sent, row[SIZE], 0, row[KEPT] != 0, count)
+        charge(sent, row[SIZE], np.int64(0), row[KEPT] != 0, count)
         count[BYTES] += sent[GRADED] * width
     for thread in range(1, together):
         wait(signals, LINE * thread, signals[0])
 
 
-@njit(cache=True, **LEAN)
+@njit(cache=True, inline="always", **LEAN)
 def step(r: int, t: int, token: int, position: int, tables: Tables) -> None:
     """Run row r for token t of a block."""
     row, counts = tables.program[r], tables.counts[t]
@@ -398,7 +399,7 @@ def run(tokens: Ints, position: int, threads: int, tables: Tables) -> None:
     """Run every row of the program for a block of tokens. tokens: their numbers; -1: the caller has written codes."""
     program, block = tables.program, tokens.size
     tables.counts[:block] = 0
-    r = 0
+    r = np.int64(0)
     while r < program.shape[0]:
         if batched(program[r]):
             shared(r, block, threads, tables)
