@@ -208,7 +208,7 @@ def power(axes: Axes, rows: Sequence[dict[str, Any]], operations: dict[str, Any]
     axes.set(xscale="log", yscale="log", xlabel="channels")
     axes.set_xticks(x, [str(int(value)) for value in x])
     axes.minorticks_off()
-    axes.set_title(f"width: channels to the {channels['exponent']:.2f}, operations to the {operations['exponent']:.2f}")
+    axes.set_title(f"width: as channels^{channels['exponent']:.2f}, operations^{operations['exponent']:.2f}")
     axes.grid(alpha=0.3)
 
 

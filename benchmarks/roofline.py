@@ -10,7 +10,8 @@ with a loop that only reads the same memory, in the same process (`snngen.roofli
   settled engine, whose two threads share its columns; 1.7 x as fast as one thread.
 
 Payloads are codes of 8 bits or spikes of +-1; weights have 8, 4 or 2 bits; 98 % of the rows spike, as in today's models
-of 8-bit activations, or 40 %. Every delivery is first compared with NumPy's sum, by ==.
+of 8-bit activations, or 40 %. The bandwidth is the fastest reading of the same bytes in the whole run. Every delivery
+is first compared with NumPy's sum, by ==.
 """
 
 from __future__ import annotations
@@ -111,14 +112,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the rows as JSON to this file, or - for standard output")
     parser.add_argument("--plot", type=Path, help="draw the roofline (.png, .svg or .pdf)")
     options = parser.parse_args()
-    rows, points, sizes = [], [], roofline.sizes(options.dram << 20)
+    points, aims, sizes = [], [], roofline.sizes(options.dram << 20)
     try:
         with Console(stderr=True).status("deliveries") as status:
             for buffer, arguments, about, target in settings(sizes, options.shared << 20):
                 status.update(f"deliveries, {buffer.level}, {arguments}")
-                point = roofline.measure(buffer, repeats=options.repeats, **arguments)
-                points.append(point)
-                rows.append({**point.as_dict(), "about": about, "target": target})
+                points.append(roofline.measure(buffer, repeats=options.repeats, **arguments))
+                aims.append({"about": about, "target": target})
+            points = roofline.under_one_roof(points)
+            rows = [{**point.as_dict(), **aim} for point, aim in zip(points, aims, strict=True)]
             if machine.cores() > 1:
                 status.update("a layer in the engine, one thread and two")
                 rows.append(engines(options.shared << 20, options.repeats))

@@ -6,7 +6,8 @@ makes it:
     <!-- table: snngen codes ... --markdown -->
     <!-- end -->
 
-or, where a script of this folder makes it, `python docs/conversions.py`.
+or, where a script of this folder makes it, `python docs/conversions.py` or `python docs/speed.py`. Speed is not
+measured again: its table and picture are made of what the benchmarks left in benchmarks/results.
 """
 
 from __future__ import annotations
@@ -71,7 +72,15 @@ def animation() -> None:
     printed("python", "docs/digits_animation.py", str(PICTURES / "digits.gif"))
 
 
+def growth() -> None:
+    """Draw how the cost of a token grows, from what was measured (`benchmarks/growth.py`), if it was."""
+    measured = "benchmarks/results/growth.json"
+    if (DOCS.parent / measured).exists():
+        printed("python", "benchmarks/growth.py", "--from", measured, "--plot", str(PICTURES / "speed_growth.png"))
+
+
 if __name__ == "__main__":
     animation()
     tables()
     pictures()
+    growth()

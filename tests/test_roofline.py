@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,16 @@ def test_deliveries_are_what_numpy_adds(buffer: Buffer, bits: int, largest: int,
     found = point.as_dict()
     assert found["operations/s median"] <= found["operations/s best"]
     assert found["threads"] == threads
+
+
+def test_points_share_the_fastest_reading(buffer: Buffer) -> None:
+    first, second = (roofline.measure(buffer, largest=largest, repeats=2) for largest in (127, 1))
+    slow, fast = replace(first, reading=Times([3.0, 4.0])), replace(second, reading=Times([1.0, 5.0]))
+    other = replace(first, threads=2, reading=Times([0.5]))
+    raised = roofline.under_one_roof([slow, fast, other])
+    assert [point.reading.best for point in raised] == [1.0, 1.0, 0.5]
+    assert raised[0].delivery == first.delivery
+    assert raised[0].share == pytest.approx(slow.share / 3)
 
 
 def test_a_wrong_kernel_is_found(buffer: Buffer, monkeypatch: pytest.MonkeyPatch) -> None:

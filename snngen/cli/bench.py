@@ -67,6 +67,7 @@ def bench(
         for point in roofline.points(sizes, KINDS, repeats, share, threads):
             points.append(point)
             tell(len(points), len(sizes) * len(KINDS))
+    points = roofline.under_one_roof(points)
     networks = _networks(chosen, share, tokens, threads, repeats, quiet)
     described = machine.describe()
     if plot is not None:

@@ -1,0 +1,215 @@
+"""The table of speed: what was to be reached, what was, and how it was measured.
+
+    python docs/speed.py           # prints it
+    python docs/speed.py --write   # fills it into docs/speed.md
+
+Every figure is read from benchmarks/results/*.json, which the benchmarks write; none is kept here. What is kept here is
+why a target was missed (`WHY`), by the row's work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parent
+RESULTS = DOCS.parent / "benchmarks" / "results"
+PAGE = DOCS / "speed.md"
+BEGIN, END = "<!-- table: python docs/speed.py -->", "<!-- end -->"
+HEAD = ("work", "against", "target", "reached: best (median)", "", "measured", "why")
+SOURCES = ("file", "command", "date", "machine", "versions")
+
+# Why a target was missed, or what a figure hides: by the text in the column `work`
+WHY: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table. met: whether the target is reached; None where there is nothing to reach."""
+
+    work: str
+    against: str
+    target: str
+    reached: str
+    met: bool | None
+
+
+def llama(rows: list[dict[str, Any]]) -> Iterator[Row]:
+    """Generation and prefill against llama.cpp: ratios of tokens/s."""
+    for row in rows:
+        asked = row["share asked for"]
+        share = "" if asked is None else f", {asked:.0%} of codes non-zero"
+        what = f"prompt of {row['tokens']} tokens" if row["work"] == "prefill" else "settled generation"
+        rates = f"{row['tokens/s best']:,.0f} / {row['llama.cpp tokens/s best']:,.0f} tokens/s"
+        yield Row(
+            f"{what}, {row['model']}{share}, {threads(row['threads'])}",
+            "llama.cpp Q8_0",
+            f"{row['target']:.1f} x",
+            f"{row['ratio best']:.2f} x ({row['ratio median']:.2f} x): {rates}",
+            bool(row["reached"]),
+        )
+
+
+def integrate_and_fire(rows: list[dict[str, Any]]) -> Iterator[Row]:
+    """1024-4096-1024 neurons against the fastest peer."""
+    for row in rows:
+        if row["peer"] != "fastest":
+            continue
+        yield Row(
+            f"integrate-and-fire 1024-4096-1024, 32 ticks, {row['input rate']:.0%} input, "
+            f"peers with {threads(row['threads'])}",
+            f"{row['fastest']}, the fastest",
+            f"{row['target']:.0f} x",
+            f"{row['times as fast, best']:.1f} x ({row['times as fast, median']:.1f} x)",
+            bool(row["reached"]),
+        )
+
+
+def unary(rows: list[dict[str, Any]]) -> Iterator[Row]:
+    """Ticked unary generation against the same network in others' simulators."""
+    for row in rows:
+        if row["who"] == "ours" or row["target"] is None:
+            continue
+        ratio = row["times as fast, fastest schedule"]
+        yield Row(
+            f"ticked unary generation, {row['model']}, {row['way']}",
+            row["who"],
+            f"{row['target']:.0f} x",
+            f"{ratio['best']:.1f} x ({ratio['median']:.1f} x)",
+            bool(row["reached"]),
+        )
+
+
+def synapses(rows: list[dict[str, Any]]) -> Iterator[Row]:
+    """Synaptic operations against the bandwidth, and two threads against one."""
+    for row in rows:
+        if row["target"] is None:
+            continue
+        payloads = "spikes of ±1" if row["largest payload"] == 1 else "8-bit codes"
+        work = f"{row['bytes'] >> 20} MB of weights, {row['level']}, {payloads}, {row['density']:.0%} of rows"
+        rate = f"{row['operations/s best'] / 1e9:.1f} G operations/s"
+        best, median = row[f"{row['about']} best"], row[f"{row['about']} median"]
+        if row["about"] == "share":
+            reached = f"{best:.0%} ({median:.0%}): {rate} at {row['bandwidth best'] / 1e9:.1f} GB/s"
+            yield Row(work, "bandwidth of reading", f"{row['target']:.0%}", reached, best >= row["target"])
+        else:
+            reached = f"{best:.2f} x ({median:.2f} x): {rate}"
+            yield Row(f"{work}, two threads", "one thread", f"{row['target']} x", reached, best >= row["target"])
+
+
+def memory(rows: list[dict[str, Any]]) -> Iterator[Row]:
+    """Peak memory against the limit."""
+    for row in rows:
+        yield Row(
+            f"peak memory, {row['network']}, {row['weight_bytes'] / 1e6:,.0f} MB of weights",
+            "bytes of the weights",
+            f"{row['limit_bytes'] / 1e6:,.0f} MB = 1.1 x + 200 MB",
+            f"{row['peak_bytes'] / 1e6:,.0f} MB, {row['peak_over_limit']:.0%} of the target",
+            row["peak_over_limit"] <= 1,
+        )
+
+
+FIRST_TOKEN = {"first token, warm": 1.0, "first token, cold": 10.0}  # seconds
+
+
+def generate(rows: list[dict[str, Any]]) -> Iterator[Row]:
+    """Seconds to the first token of a fresh process."""
+    for row in rows:
+        target = FIRST_TOKEN.get(row["figure"])
+        if target is not None:
+            reached = f"{row['best']:.2f} s ({row['median']:.2f} s)"
+            yield Row(f"{row['figure']} cache", "", f"{target:g} s", reached, row["best"] <= target)
+
+
+def growth(rows: list[dict[str, Any]]) -> Iterator[Row]:
+    """How straight the lines are."""
+    wanted = {("events", "operations/token"): "linear", ("context", "context"): "linear", ("width", "width"): "shown"}
+    for row in rows:
+        target = wanted.get((row.get("fit", ""), row.get("against", "")))
+        if target is None:
+            continue
+        line = f"exponent {row['exponent']:.2f}" if target == "shown" else f"R² of a line {row['R2']:.4f}"
+        yield Row(f"cost of a token against {row['fit']}", row["against"], target, line, None)
+    for row in rows:
+        if row.get("panel") == "threads" and row["x"] > 1:
+            one = next(other for other in rows if other.get("panel") == "threads" and other["x"] == 1)
+            best, median = one["best"] / row["best"], one["median"] / row["median"]
+            work = f"cost of a token against threads: {row['x']:.0f} threads"
+            yield Row(work, "one thread", "shown", f"{best:.2f} x ({median:.2f} x)", None)
+
+
+def threads(number: int | str) -> str:
+    """So many threads, in words."""
+    return "one thread" if number == 1 else f"{number} threads"
+
+
+TABLES: dict[str, Callable[[list[dict[str, Any]]], Iterator[Row]]] = {
+    "llama": llama,
+    "integrate_and_fire": integrate_and_fire,
+    "unary": unary,
+    "synapses": synapses,
+    "memory": memory,
+    "generate": generate,
+    "growth": growth,
+}
+
+
+def markdown(results: Path = RESULTS) -> str:
+    """The table, and a second one of where its figures come from. What lacks a why is said on standard error."""
+    unexplained, unused = [], set(WHY)
+    lines, sources = [line(HEAD), line(["---"] * len(HEAD))], [line(SOURCES), line(["---"] * len(SOURCES))]
+    for name, rows_of in TABLES.items():
+        path = results / f"{name}.json"
+        if not path.exists():
+            lines.append(line([name.replace("_", " "), "", "", "not measured", "", name, ""]))
+            continue
+        result = json.loads(path.read_text(encoding="utf-8"))
+        for row in rows_of(result["rows"]):
+            unused.discard(row.work)
+            unexplained += [row.work] if row.met is False and row.work not in WHY else []
+            met = {True: "reached", False: "missed", None: ""}[row.met]
+            lines.append(line([row.work, row.against, row.target, row.reached, met, name, WHY.get(row.work, "")]))
+        sources.append(line(source(path, result)))
+    for text, works in (("missed, without a why", unexplained), ("a why without a row", sorted(unused))):
+        for work in works:
+            print(f"{text}: {work}", file=sys.stderr)
+    return "\n".join([*lines, "", *sources])
+
+
+def source(path: Path, result: dict[str, Any]) -> list[str]:
+    """Where the figures of a file come from."""
+    machine = result["machine"]
+    load = "" if machine["load"] is None else f", load {machine['load'][0]:.1f} at the end"
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items() if version is not None)
+    memory = "" if machine["memory"] is None else f", {machine['memory'] / 2**30:.0f} GiB"
+    described = f"{machine['processor']}, {machine['cores']} cores{memory}{load}"
+    return [path.stem, f"`{result['command']}`", result["date"][:10], described, versions]
+
+
+def line(cells: list[str] | tuple[str, ...]) -> str:
+    """A line of a Markdown table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--write", action="store_true", help="fill docs/speed.md")
+    options = parser.parse_args()
+    table = markdown(options.results)
+    if not options.write:
+        print(table)
+        return
+    text = PAGE.read_text(encoding="utf-8")
+    marked = re.compile(f"({re.escape(BEGIN)}\n).*?({re.escape(END)})", re.DOTALL)
+    PAGE.write_text(marked.sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
