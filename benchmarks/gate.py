@@ -241,7 +241,7 @@ def main() -> None:
         sys.exit("valgrind is not installed")
     found = instructions() if options.instructions else ratios()
     if options.json is not None:
-        record.write(options.json, "gate", found)
+        record.write(options.json, "instructions" if options.instructions else "gate", found)
     if str(options.json) != "-":
         show(found)
     slow = [row["path"] for row in found if not row["passed"]]

@@ -127,6 +127,16 @@ def generate(rows: list[dict[str, Any]]) -> Iterator[Row]:
             yield Row(f"{row['figure']} cache", "", f"{target:g} s", reached, row["best"] <= target)
 
 
+def instructions(rows: list[dict[str, Any]]) -> Iterator[Row]:
+    """Instructions per synaptic operation, as valgrind counts them."""
+    key = "instructions per synaptic operation"
+    plain = next(row[key] for row in rows if row["path"] == "the plain kernel")
+    for row in rows:
+        if row["path"] != "the plain kernel":
+            work = f"{key}, AVX2, {row['path']}"
+            yield Row(work, f"the plain kernel: {plain:.2f}", "shown", f"{row[key]:.2f}", None)
+
+
 def growth(rows: list[dict[str, Any]]) -> Iterator[Row]:
     """How straight the lines are."""
     wanted = {("events", "operations/token"): "linear", ("context", "context"): "linear", ("width", "width"): "shown"}
@@ -157,6 +167,7 @@ TABLES: dict[str, Callable[[list[dict[str, Any]]], Iterator[Row]]] = {
     "memory": memory,
     "generate": generate,
     "growth": growth,
+    "instructions": instructions,
 }
 
 
