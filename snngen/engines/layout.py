@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,6 +12,8 @@ from snngen.integers import IntArray
 from snngen.kernels import evaluate, rows
 from snngen.network import Network, Population
 from snngen.neurons.source import Source
+from snngen.synapses import Synapse
+from snngen.synapses.key_memory import KeyMemory
 
 ALIGNMENT = rows.BLOCK  # bytes; what follows the last row is at least as long, so that rows are read in whole blocks
 
@@ -35,6 +38,7 @@ class Layout:
         self.weights_at: dict[int, int] = {}
         self.memory_at: dict[int, int] = {}
         self._constants: list[IntArray] = [np.zeros(1, dtype=np.int64)]
+        self._begins: dict[bytes, int] = {}
         self._placed = 1
         self.neurons = self.drives = self.shared_neurons = self.shared_drives = 0
         self.feeding = self._feeding()
@@ -48,12 +52,13 @@ class Layout:
         for index, projection in enumerate(network.projections):
             if projection.synapse.memory_bytes:
                 self.memory_at[index] = memory
-                memory += projection.synapse.memory_bytes
+                memory += _room(projection.synapse)
         self.weights = self._weights()
         self.memory = np.zeros(memory + ALIGNMENT, dtype=np.int8)
         self.population_constants = [self._place(p.neuron.constants()) for p in network.populations]
         self.projection_constants = [self._place(p.synapse.constants()) for p in network.projections]
         self.constants = np.concatenate(self._constants)
+        del self._constants, self._begins  # the constants would be held twice
 
     def shares(self, name: str) -> bool:
         """Whether the tokens of a block use one place for a population in turns."""
@@ -93,11 +98,13 @@ class Layout:
         return weights
 
     def _place(self, values: list[int | IntArray]) -> int:
-        begin = self._placed
-        for value in values:
-            flat = np.atleast_1d(np.asarray(value, dtype=np.int64)).reshape(-1)
-            self._constants.append(flat)
-            self._placed += flat.size
+        """Where the constants of a model begin; those that two models have in common stand once."""
+        parts = [np.atleast_1d(np.asarray(value, dtype=np.int64)).reshape(-1) for value in values]
+        block = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+        begin = self._begins.setdefault(hashlib.sha256(block.tobytes()).digest(), self._placed)
+        if begin == self._placed:
+            self._constants.append(block)
+            self._placed += block.size
         return begin
 
     def _feeding(self) -> set[str]:
@@ -111,6 +118,13 @@ class Layout:
                 feeding |= {p.source for p in network.into(population.name)}
                 feeding |= {p.writer for p in network.into(population.name) if p.writer is not None}
         return feeding
+
+
+def _room(synapse: Synapse) -> int:
+    """Bytes of a memory; keys lie in whole blocks of tokens, see `deliver.key_at`."""
+    if isinstance(synapse, KeyMemory):
+        return synapse.writer_size * (synapse.context + -synapse.context % rows.BLOCK)
+    return synapse.memory_bytes
 
 
 def _address(array: IntArray) -> int:

@@ -11,13 +11,14 @@ from snngen.engines.crew import Crew
 from snngen.engines.layout import Layout, check_codes, check_room, check_token
 from snngen.errors import UnsupportedError
 from snngen.integers import IntArray
-from snngen.kernels import deliver
+from snngen.kernels import deliver, rows
 from snngen.kernels import settled as kernel
 from snngen.network import Network, Population, Projection
 
 
 NO_TOKENS = np.zeros(0, dtype=np.int64)
 BATCHED = (deliver.DENSE, deliver.PACKED)  # as `kernel.batched` has it
+BY_CODES = (deliver.ONE_TO_ONE, deliver.ROTARY)  # synapses that take all codes at once
 BLOCK_TOKENS = 16  # of a prompt that run together, at most
 BLOCK_BYTES = 2**26  # that their codes and drives may take
 SHARED_BYTES = 2**17  # of weights from which on threads share a delivery
@@ -45,19 +46,19 @@ class SettledEngine:
         self._slot = layout.neurons - layout.shared_neurons, layout.drives - layout.shared_drives
         self._settlings = np.zeros(len(network.populations), dtype=np.int64)
         self._deliveries = np.zeros(len(network.projections), dtype=np.int64)
-        rows: list[list[int]] = []
+        program: list[list[int]] = []
         for population in network.populations:
             for index, projection in enumerate(network.projections):
                 if projection.target == population.name and not projection.delayed:
-                    self._deliveries[index] = len(rows)
-                    rows.append(self._delivery(index, projection, len(rows)))
-            self._settlings[network.order[population.name]] = len(rows)
-            rows.append(self._settling(population, len(rows)))
+                    self._deliveries[index] = len(program)
+                    program.append(self._delivery(index, projection, len(program)))
+            self._settlings[network.order[population.name]] = len(program)
+            program.append(self._settling(population, len(program)))
         for index, projection in enumerate(network.projections):  # what these deliver counts for the next token
             if projection.delayed:
-                self._deliveries[index] = len(rows)
-                rows.append(self._delivery(index, projection, len(rows)))
-        self._program = np.array(rows, dtype=np.int64)
+                self._deliveries[index] = len(program)
+                program.append(self._delivery(index, projection, len(program)))
+        self._program = np.array(program, dtype=np.int64)
         self._prefill = self._program[self._feeds_memory()]
         self.block = self._tokens_of_a_block()
         self.tables = self._tables()
@@ -213,7 +214,12 @@ class SettledEngine:
         row[kernel.FROM] = layout.drive[name, operands[0]] if operands else 0
         row[kernel.OPERANDS], row[kernel.WIDE] = len(operands), population.neuron.wide
         row[kernel.CONSTANTS] = layout.population_constants[self.network.order[name]]
-        row[kernel.HEARD] = any(name in (p.source, p.writer) for p in self.network.projections)
+        listening = [projection for projection in self.network.projections if projection.source == name]
+        small = not population.neuron.wide and max(map(abs, population.neuron.range)) <= rows.LARGEST
+        by_codes = (*BATCHED, *BY_CODES) if small else BY_CODES
+        heard = any(projection.synapse.opcode not in by_codes for projection in listening)
+        row[kernel.HEARD] = heard or population in self.network.sources
+        row[kernel.MARKED] = any(projection.synapse.fan_out is not None for projection in listening)
         row[kernel.INTO_SLOT], row[kernel.DRIVE_SLOT] = self._slots(name)
         return row
 

@@ -168,17 +168,35 @@ def run_of(event: Ints, start: int, width: int) -> int:
 
 
 @njit(cache=True, **LEAN)
+def key_at(group: int, channel: int, token: int, width: int, context: int) -> int:
+    """Where a key lies in memory: (groups, blocks of tokens, width, tokens of a block), so that the newest are close."""
+    blocks = (context + rows.BLOCK - 1) // rows.BLOCK
+    return ((group * blocks + token // rows.BLOCK) * width + channel) * rows.BLOCK + token % rows.BLOCK
+
+
+@njit(cache=True, **LEAN)
 def read_keys(event: Ints, payload: Ints, shape: Ints, keys: int, memory: Ints, scratch: Ints, drive: Ints) -> None:
     """Every query event adds a stream of its channel over the keys 0..keys-1 to the scores of its head.
 
-    shape: heads, groups, width, context. memory: (groups, width, context) flat. drive: (heads, context) flat.
+    shape: heads, groups, width, context. memory: see `key_at`. drive: (heads, context) flat.
     """
     heads, groups, width, context = shape
-    start = 0
+    start, block = 0, np.int64(rows.BLOCK)
     while start < event.size:
         end, head = run_of(event, start, width), event[start] // width
-        cells, score = memory[head * groups // heads * width * context :], drive[head * context : head * context + keys]
-        dense(event[start:end], payload[start:end], head * width, cells, context, np.int64(8), shape[:0], scratch, score)
+        events, payloads, score = event[start:end], payload[start:end], drive[head * context : head * context + keys]
+        whole = rows.GROUP * rows.fit(events, payloads, head * width, block, block, width * block)
+        chosen, codes = scratch[:whole], scratch[whole : whole + whole // 4].view(np.int8)
+        if whole:
+            rows.gather(events, payloads, head * width, chosen, codes)
+        for first in range(0, keys, block):
+            cells, part = memory[key_at(head * groups // heads, 0, first, width, context) :], score[first : first + block]
+            if whole:
+                extent = (np.int64(1), np.int64(0), block, part.size, np.int64(0))
+                total = scratch[whole + whole // 4 :]
+                weigh(chosen, whole, cells, block, np.int64(8), codes, shape[:0], extent, total, part)
+            else:
+                dense(events, payloads, head * width, cells, block, np.int64(8), shape[:0], scratch, part)
         start = end
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from snngen.kernels.lean import LEAN
+
 Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
 # Opcodes of the neuron models
@@ -18,7 +20,7 @@ SOURCE, THRESHOLD, ACCUMULATOR, RMS_NORM, SOFTMAX, GATE, INTEGRATE_AND_FIRE = ra
 POINTWISE, PRODUCT_SUM, GROUP_NORM = range(7, 10)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", **LEAN)
 def threshold(constants: Ints, at: int, drive: Ints, code: Ints) -> None:
     """code = clip(floor((drive + bias + theta // 2) / theta), low, high)."""
     size = code.size
@@ -32,14 +34,14 @@ def threshold(constants: Ints, at: int, drive: Ints, code: Ints) -> None:
         code[j] = np.int32(min(max(quotient, low), high))
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
 def accumulator(constants: Ints, at: int, drive: Ints, code: Ints) -> None:
     """potential = drive + bias."""
     for j in range(code.size):
         code[j] = drive[j] + constants[at + j]
 
 
-@njit(cache=True)
+@njit(cache=True, **LEAN)
 def square_root(value: int) -> int:
     """floor(sqrt(value)), exact for 0 <= value < 2**62."""
     root: int = np.int64(np.sqrt(np.float64(value)))
@@ -50,7 +52,7 @@ def square_root(value: int) -> int:
     return root
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", **LEAN)
 def rms_norm(constants: Ints, at: int, drive: Ints, code: Ints) -> None:
     """A threshold made from the root mean square of the drive."""
     size = code.size
@@ -69,7 +71,7 @@ def rms_norm(constants: Ints, at: int, drive: Ints, code: Ints) -> None:
         code[j] = np.int32(min(max(quotient, np.float64(low)), np.float64(high)))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", **LEAN)
 def softmax(constants: Ints, at: int, head: int, drive: Ints, code: Ints) -> None:
     """Attention probabilities of one head over the keys written so far, which are those of `drive`."""
     high, heads, _, shift, bits = constants[at : at + 5]
@@ -82,7 +84,7 @@ def softmax(constants: Ints, at: int, head: int, drive: Ints, code: Ints) -> Non
     total = 0
     for t in range(keys):
         x = (top - drive[t]) * multiplier >> shift
-        power = table[x & mask] >> min(x >> bits, 17)
+        power = table[np.uint64(x & mask)] >> min(x >> bits, 17)
         code[t] = power
         total += power
     half, divisor = total >> 1, np.float64(total)
@@ -90,7 +92,7 @@ def softmax(constants: Ints, at: int, head: int, drive: Ints, code: Ints) -> Non
         code[t] = np.int32(np.floor(np.float64(high * np.int64(code[t]) + half) / divisor))  # exact, below 2**52
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", **LEAN)
 def gate(constants: Ints, at: int, drive: Ints, second: Ints, code: Ints) -> None:
     """code = threshold of table[drive] * second."""
     size = code.size
@@ -98,12 +100,12 @@ def gate(constants: Ints, at: int, drive: Ints, second: Ints, code: Ints) -> Non
     theta = constants[at + 4 : at + 4 + size]
     table = constants[at + 4 + size : at + 4 + size + entries]
     for j in range(size):
-        product = table[drive[j] - lowest] * second[j]
+        product = table[np.uint64(drive[j] - lowest)] * second[j]
         quotient = np.floor(np.float64(product + (theta[j] >> 1)) / np.float64(theta[j]))  # exact, below 2**52
         code[j] = np.int32(min(max(quotient, np.float64(low)), np.float64(high)))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", **LEAN)
 def pointwise(constants: Ints, at: int, drive: Ints, code: Ints) -> None:
     """code = threshold of table[drive]."""
     size = code.size
@@ -111,12 +113,12 @@ def pointwise(constants: Ints, at: int, drive: Ints, code: Ints) -> None:
     theta = constants[at + 4 : at + 4 + size]
     table = constants[at + 4 + size : at + 4 + size + entries]
     for j in range(size):
-        potential = table[drive[j] - first] + (theta[j] >> 1)
+        potential = table[np.uint64(drive[j] - first)] + (theta[j] >> 1)
         quotient = np.floor(np.float64(potential) / np.float64(theta[j]))  # exact, below 2**52
         code[j] = np.int32(min(max(quotient, np.float64(low)), np.float64(high)))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", **LEAN)
 def product_sum(constants: Ints, at: int, drives: Ints, code: Ints) -> None:
     """value = threshold of the sum of multiplier * a * b; drives: the operands a0, b0, a1, b1, ... side by side."""
     size = code.size
@@ -130,7 +132,7 @@ def product_sum(constants: Ints, at: int, drives: Ints, code: Ints) -> None:
         code[j] = np.int32(min(max(total // theta[j], low), high))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", **LEAN)
 def group_norm(constants: Ints, at: int, drive: Ints, code: Ints) -> None:
     """A threshold made from the standard deviation of the drive, block by block."""
     size = code.size

@@ -29,7 +29,9 @@ Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
 BLOCK = 64  # columns that are added at once; rows are read, and sums kept, in whole blocks
 GROUP = 8  # events that are added at once
-TILE = 4096  # sums that stay in the first-level cache while rows stream through
+LARGEST = 127  # magnitude of a code that is added as it is; larger ones come in parts
+AHEAD = 8192  # bytes of rows that are fetched before they are read
+TILE = 2048  # sums that stay in the first-level cache while rows stream through
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 
@@ -115,15 +117,15 @@ def _adder(bits: int) -> Callable[..., None]:
 
     @intrinsic  # type: ignore[untyped-decorator]
     def add_eight(
-        typing: Any, event: Any, weights: Any, width: Any, begin: Any, length: Any, codes: Any, tokens: Any,
+        typing: Any, event: Any, coming: Any, weights: Any, width: Any, begin: Any, length: Any, codes: Any, tokens: Any,
         pitch: Any, total: Any,
     ) -> Any:  # fmt: skip
         """total[t, s, j] += sum over k < 8 of codes[t, k] * (field s of weights[event[k], begin + j] + flip).
 
-        event: (8,) rows, of `width` bytes. length: bytes of a row to read, in blocks. codes: (tokens, 8) int8.
+        event: (8,) rows, of `width` bytes. coming: (8,) rows that are soon read: they are fetched meanwhile. length: bytes of a row to read, in blocks. codes: (tokens, 8) int8.
         total: (tokens, 8 // bits stretches, pitch) int32, columns in the order that `unweave` mends.
         """
-        arguments = (event, weights, width, begin, length, codes, tokens, pitch, total)
+        arguments = (event, coming, weights, width, begin, length, codes, tokens, pitch, total)
 
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
             given = [
@@ -144,17 +146,25 @@ def _function(module: ir.Module, bits: int) -> ir.Function:
     if name in module.globals:
         return module.globals[name]
     pointers = I32.as_pointer(), I8.as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [*pointers, I64, I64, I64, pointers[1], I64, I64, pointers[0]])
+    kind = ir.FunctionType(ir.VoidType(), [pointers[0], *pointers, I64, I64, I64, pointers[1], I64, I64, pointers[0]])
     function = ir.Function(module, kind, name)
     function.linkage = "linkonce_odr"
     function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block())
-    event, weights, width, begin, length, codes, tokens, pitch, total = function.args
-    rows = []
-    for k in range(GROUP):
-        number = builder.sext(builder.load(builder.gep(event, [I64(k)])), I64)
-        rows.append(builder.gep(weights, [builder.add(builder.mul(number, width), begin)]))
+    event, coming, weights, width, begin, length, codes, tokens, pitch, total = function.args
+    rows, later = (
+        [
+            builder.gep(weights, [builder.add(builder.mul(builder.sext(builder.load(place), I64), width), begin)])
+            for place in (builder.gep(numbers, [I64(k)]) for k in range(GROUP))
+        ]
+        for numbers in (event, coming)
+    )
+    prefetch = builder.module.declare_intrinsic(
+        "llvm.prefetch", [pointers[1]], ir.FunctionType(ir.VoidType(), [pointers[1], I32, I32, I32])
+    )
     with cgutils.for_range_slice(builder, I64(0), length, I64(WIDTH), I64) as (j, _):
+        for row in later:
+            builder.call(prefetch, [builder.gep(row, [j]), I32(0), I32(3), I32(1)])  # to read, into all caches, data
         for stretch in range(8 // bits):
             quads = _quads(builder, rows, j, bits, stretch)
             with cgutils.for_range(builder, tokens) as loop:
@@ -212,6 +222,68 @@ def unweave(typing: Any, length: Any, total: Any) -> Any:
     return types.void(length, total), generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def compact_sixteen(typing: Any, code: Any, i: Any, number: Any, event: Any, payload: Any, active: Any) -> Any:
+    """Append those of code[i : i + 16] that are not zero to the events, of which there are some; the new count.
+
+    number: of neuron i. AVX-512 only (VPCOMPRESSD); up to 16 entries beyond the new count are overwritten.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        code, i, number, event, payload, active = (
+            context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
+            for kind, value in zip(signature.args, values, strict=True)
+        )
+        lanes, bits = _vector(I32, 16), _vector(ir.IntType(1), 16)
+        place = builder.bitcast(builder.gep(code, [i]), lanes.as_pointer())
+        values = builder.load(place, align=4)
+        mask = builder.icmp_signed("!=", values, ir.Constant(lanes, [0] * 16))
+        one = builder.insert_element(ir.Constant(lanes, ir.Undefined), builder.trunc(number, I32), I32(0))
+        numbers = builder.add(builder.shuffle_vector(one, one, _mask([0] * 16)), ir.Constant(lanes, list(range(16))))
+        kind = ir.FunctionType(lanes, [lanes, lanes, bits])
+        compress = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.mask.compress.v16i32")
+        for what, target in ((numbers, event), (values, payload)):
+            packed = builder.call(compress, [what, ir.Constant(lanes, [0] * 16), mask])
+            if target.type.pointee == I8:
+                packed = builder.trunc(packed, _vector(I8, 16))
+            place = builder.bitcast(builder.gep(target, [active]), packed.type.as_pointer())
+            builder.store(packed, place, align=1)
+        set_bits = builder.ctpop(builder.bitcast(mask, I16))
+        return builder.add(active, builder.zext(set_bits, I64))
+
+    return types.int64(code, i, number, event, payload, active), generate
+
+
+@njit(cache=True, **LEAN)
+def compact(code: Ints, start: int, active: int, event: Ints, payload: Ints) -> int:
+    """Append the neurons that have a code to the events, of which there are some. start: number of the first neuron.
+
+    event, payload: with room for as many entries as there were neurons before and are here. returns: their new count.
+    """
+    i = np.int64(0)
+    if WIDTH == 64:
+        while i + 16 <= code.size:
+            active = compact_sixteen(code, i, start + i, event, payload, active)
+            i += 16
+    while i < code.size:
+        event[active] = start + i
+        payload[active] = code[i]
+        active += code[i] != 0
+        i += 1
+    return active
+
+
+@njit(cache=True, **LEAN)
+def gather_codes(code: Ints, chosen: Ints, codes: Ints) -> int:
+    """The neurons that have a code, and their codes, of 8 bits; filled up to whole groups; how many entries."""
+    count = compact(code, np.int64(0), np.int64(0), chosen, codes)
+    whole = (count + GROUP - 1) // GROUP * GROUP
+    for k in range(count, whole):
+        chosen[k] = chosen[0]
+        codes[k] = 0
+    return whole
+
+
 @njit(cache=True, **LEAN)
 def plain(event: Ints, payload: Ints, origin: int, weights: Ints, width: int, bits: int, total: Ints) -> None:
     """total[s, j] = sum over events of payload * field s of weights[event - origin, j], row by row.
@@ -244,10 +316,10 @@ def fit(event: Ints, payload: Ints, origin: int, width: int, length: int, size: 
         peak, last = max(peak, np.int32(abs(payload[k]))), max(last, event[k])
     if (last - origin) * width + length > size:
         return 0
-    if peak <= 127:
+    if peak <= LARGEST:
         return (event.size + GROUP - 1) // GROUP
     for k in range(event.size):
-        parts += max(1, (np.int64(abs(payload[k])) + 126) // 127)
+        parts += max(1, (np.int64(abs(payload[k])) + LARGEST - 1) // LARGEST)
     return (parts + GROUP - 1) // GROUP if parts <= 2 * event.size + GROUP else 0
 
 
@@ -258,13 +330,13 @@ def gather(event: Ints, payload: Ints, origin: int, chosen: Ints, codes: Ints) -
     for k in range(event.size):
         chosen[k] = event[k] - origin
         codes[k] = payload[k]
-        count += -127 <= payload[k] <= 127
+        count += -LARGEST <= payload[k] <= LARGEST
     if count < event.size:
         count = 0
         for k in range(event.size):
             left = payload[k]
             while left != 0:
-                part = min(max(left, -127), 127)
+                part = min(max(left, -LARGEST), LARGEST)
                 chosen[count], codes[count] = event[k] - origin, part
                 count += 1
                 left -= part
@@ -325,12 +397,14 @@ def add(
     """
     entries = tokens * (8 // bits) * length
     total[:entries] = 0
+    ahead = GROUP * max(1, AHEAD // (GROUP * length))
     for k in range(0, whole, GROUP):
         events, shares = chosen[k : k + GROUP], codes[k * tokens :]
+        coming = chosen[min(k + ahead, whole - GROUP) :]
         if bits == 8:
-            add_eight_of_8(events, weights, width, begin, length, shares, tokens, length, total)
+            add_eight_of_8(events, coming, weights, width, begin, length, shares, tokens, length, total)
         elif bits == 4:
-            add_eight_of_4(events, weights, width, begin, length, shares, tokens, length, total)
+            add_eight_of_4(events, coming, weights, width, begin, length, shares, tokens, length, total)
         else:
-            add_eight_of_2(events, weights, width, begin, length, shares, tokens, length, total)
+            add_eight_of_2(events, coming, weights, width, begin, length, shares, tokens, length, total)
     unweave(entries, total)

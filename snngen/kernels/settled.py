@@ -29,12 +29,13 @@ Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
 # Columns of a program row
 # OPERANDS: of a population. WIDE: it gives potentials. FROM_SIZE: neurons that send. KEPT: `delta` sends changes only.
-# SHARED: threads share this delivery. HEARD: somebody listens to this population.
+# SHARED: threads share this delivery. HEARD: somebody wants the events of this population, not just its codes.
+# MARKED: somebody wants to know which codes changed.
 OPCODE, ROW, FROM, FROM_ROW, INTO, SIZE, WEIGHTS, CONSTANTS, OPERANDS, WRITER, WRITER_ROW = range(11)
-WIDE, FROM_SIZE, KEPT, SHARED, HEARD = range(11, 16)
+WIDE, FROM_SIZE, KEPT, SHARED, HEARD, MARKED = range(11, 17)
 # How far the slots of two tokens lie apart: of the codes that are sent, of what is written to, of the writer's codes
-FROM_SLOT, INTO_SLOT, DRIVE_SLOT, WRITER_SLOT = range(16, 20)
-COLUMNS = 20
+FROM_SLOT, INTO_SLOT, DRIVE_SLOT, WRITER_SLOT = range(17, 21)
+COLUMNS = 21
 
 # Columns of the counts. Settlings: neurons updated, then events under each code, then the largest code.
 # Deliveries: bytes of weights read, then synaptic operations under each code, then weights written.
@@ -46,6 +47,7 @@ COUNTERS = 6
 CODE, PREVIOUS, EVENT, PAYLOAD, CHANGE = range(5)
 
 PATIENCE = 2000  # looks at a signal, some tens of microseconds, before the core is left to others
+STRETCH = 2**14  # neurons that are counted together
 LINE = 8  # signals lie a cache line apart; the first says which shared delivery is open, the next what thread 1 has done
 
 
@@ -56,8 +58,8 @@ class Tables(NamedTuple):
     weights (bytes,) int8: constant weights, one row per source neuron, and a block of padding.
     constants (m,) int64: thresholds, gains, tables. memory (bytes,) int8: written weights (keys and values).
     drives (d,) int32: accumulated drive; between tokens, that of delayed projections.
-    neurons (5, n) int32: CODE, PREVIOUS code, the events: EVENT (neuron) and PAYLOAD, packed, and CHANGE: 1 where the
-        code is another than the token before.
+    neurons (5, n) int32: CODE, PREVIOUS code, the events, where they are heard: EVENT (neuron) and PAYLOAD, packed,
+        and CHANGE, where it is marked: 1 where the code is another than the token before.
     scratch (threads, w) int32: row sums under way. counts (tokens, rows, COUNTERS) int64: the ledger's raw material.
     signals (LINE * threads,) int64: what is open, and what each thread has done.
     """
@@ -81,34 +83,25 @@ def copy(source: Ints, target: Ints) -> None:
 
 
 @njit(cache=True, **LEAN)
-def tally(code: Ints, before: Ints, change: Ints, wide: bool, count: Ints) -> None:
-    """Count fresh codes as events of every kind; mark those that are another than the token before."""
-    active, unary, bitwise, changed, peak = 0, 0, 0, 0, np.int32(0)
+def tally(code: Ints, before: Ints, wide: bool, count: Ints) -> None:
+    """Count fresh codes as events of every kind; `before`: those of the token before.
+
+    Sums of 32 bits, twice the lanes: at most `STRETCH` neurons at a time, so that they hold codes of 16 bits.
+    """
+    active, unary, bitwise, changed, peak = np.int32(0), np.int32(0), np.int32(0), np.int32(0), np.int32(0)
     for i in range(code.size):
-        value = code[i]
-        magnitude = np.int32(abs(value))
-        change[i] = np.int32(value != before[i])
-        changed += change[i]
-        active += np.int32(value != 0)
-        unary += magnitude
-        bitwise += ones(magnitude)
+        magnitude = np.int32(abs(code[i]))
+        changed = np.int32(changed + np.int32(code[i] != before[i]))
+        active = np.int32(active + np.int32(magnitude != 0))
+        unary = np.int32(unary + magnitude)
+        bitwise = np.int32(bitwise + ones(magnitude))
         peak = max(peak, magnitude)
     count[UPDATES] += code.size
     count[GRADED] += active
     count[UNARY] += active if wide else unary  # a potential has no code: it is sent as one graded event
     count[BITWISE] += active if wide else bitwise
     count[CHANGED] += changed
-    count[PEAK] = max(count[PEAK], peak)
-
-
-@njit(cache=True, **LEAN)
-def compact(code: Ints, start: int, active: int, event: Ints, payload: Ints) -> None:
-    """Append the neurons from `start` on that have a code, and their codes, to the events, of which there are some."""
-    for i in range(code.size):
-        value = code[i]
-        event[active] = start + i
-        payload[active] = value
-        active += value != 0
+    count[PEAK] = max(count[PEAK], np.int64(peak))
 
 
 @njit(cache=True, **LEAN)
@@ -117,15 +110,20 @@ def emit(row: Ints, t: int, start: int, size: int, neurons: Ints, count: Ints) -
     first = row[INTO] + t * row[INTO_SLOT]
     begin, active = first + start, count[GRADED]
     code, kept = neurons[CODE, begin : begin + size], neurons[PREVIOUS, begin : begin + size]
-    change = neurons[CHANGE, begin : begin + size]
-    if t == 0 or row[INTO_SLOT] == 0:
-        tally(code, kept, change, row[WIDE] != 0, count)
-        copy(code, kept)
-    else:
+    before = kept
+    if t > 0 and row[INTO_SLOT] > 0:
         before = neurons[CODE, begin - row[INTO_SLOT] : begin - row[INTO_SLOT] + size]
-        tally(code, before, change, row[WIDE] != 0, count)
+    for k in range(0, size, STRETCH):
+        end = min(k + STRETCH, size)
+        tally(code[k:end], before[k:end], row[WIDE] != 0, count)
+    if row[MARKED]:
+        change = neurons[CHANGE, begin : begin + size]
+        for i in range(size):
+            change[i] = code[i] != before[i]
+    if t == 0 or row[INTO_SLOT] == 0:
+        copy(code, kept)
     if row[HEARD]:
-        compact(code, start, active, neurons[EVENT, first:], neurons[PAYLOAD, first:])
+        rows.compact(code, start, active, neurons[EVENT, first:], neurons[PAYLOAD, first:])
 
 
 @njit(cache=True, **LEAN)
@@ -166,15 +164,15 @@ def source(row: Ints, t: int, token: int, neurons: Ints, count: Ints) -> None:
     code[first + last] = 0
     if t > 0:
         last, held = event[first - slot], 1  # the token before
-    change[first : first + row[SIZE]] = 0
     changed = 0 if held == 1 and last == token else 1 + held  # one on, one off
     if t == 0:
         neurons[PREVIOUS, first + last] = 0
         neurons[PREVIOUS, first + token] = 1
     code[first + token] = 1
     event[first], neurons[PAYLOAD, first] = token, 1
-    if changed:
-        change[first + last] = change[first + token] = 1
+    if row[MARKED]:
+        change[first : first + row[SIZE]] = 0
+        change[first + last] = change[first + token] = changed > 0
     count[UPDATES] = count[GRADED] = count[UNARY] = count[BITWISE] = count[PEAK] = 1
     count[CHANGED] = changed
 
@@ -217,11 +215,15 @@ def write(row: Ints, t: int, position: int, shape: Ints, memory: Ints, neurons: 
     _, groups, width, context = shape
     first = row[WRITER] + t * row[WRITER_SLOT]
     code = neurons[CODE, first : first + groups * width]
-    for channel in range(groups * width):
+    for group in range(groups):
+        codes = code[group * width : (group + 1) * width]
         if row[OPCODE] == deliver.KEY_MEMORY:
-            memory[channel * context + position] = code[channel]
+            for channel in range(width):
+                memory[deliver.key_at(group, channel, position, width, context)] = codes[channel]
         else:
-            memory[((channel // width) * context + position) * width + channel % width] = code[channel]
+            begin = (group * context + position) * width
+            for channel in range(width):
+                memory[begin + channel] = codes[channel]
 
 
 @njit(cache=True, **LEAN)
@@ -239,7 +241,7 @@ def carry_rows(row: Ints, sent: Ints, tokens: int, thread: int, threads: int, ta
     for t in range(tokens):
         peak = max(peak, sent[t, PEAK])
         sum_of_events += sent[t, GRADED]
-    if peak > 127 or (tokens > 1 and 4 * sum_of_events < row[FROM_SIZE]):  # large codes, or one-hot tokens
+    if peak > rows.LARGEST or (tokens > 1 and 4 * sum_of_events < row[FROM_SIZE]):  # large codes, or one-hot tokens
         for t in range(tokens if thread == 0 else 0):
             events, begin = sent[t, GRADED], t * row[FROM_SLOT]
             drive = drives[t * row[DRIVE_SLOT] : t * row[DRIVE_SLOT] + row[SIZE]]
@@ -251,8 +253,7 @@ def carry_rows(row: Ints, sent: Ints, tokens: int, thread: int, threads: int, ta
     room = (row[FROM_SIZE] + rows.GROUP - 1) // rows.GROUP * rows.GROUP
     chosen, codes = scratch[:room], scratch[room : room + room * tokens // 4].view(np.int8)
     if tokens == 1:
-        whole = (sent[0, GRADED] + rows.GROUP - 1) // rows.GROUP * rows.GROUP
-        rows.gather(event[: sent[0, GRADED]], payload[: sent[0, GRADED]], np.int64(0), chosen[:whole], codes)
+        whole = rows.gather_codes(tables.neurons[CODE, first : first + row[FROM_SIZE]], chosen, codes)
     else:
         whole = rows.gather_tokens(
             tables.neurons[CODE, first:], row[FROM_SLOT], row[FROM_SIZE], tokens, chosen, codes

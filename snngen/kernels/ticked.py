@@ -336,7 +336,7 @@ def deliver_written(channel: Ints, event: Ints, payload: Ints, count: int, table
     for k in range(count):
         group, d, change = event[k] // width, event[k] % width, payload[k]
         if channel[SYNAPSE] == deliver.KEY_MEMORY:
-            memory[(group * width + d) * context + position] += change
+            memory[deliver.key_at(group, d, position, width, context)] += change
         else:
             memory[(group * context + position) * width + d] += change
         for head in range(group * share, (group + 1) * share):
