@@ -15,7 +15,6 @@ from snngen.kernels import deliver, rows
 from snngen.kernels import settled as kernel
 from snngen.network import Network, Population, Projection
 
-
 NO_TOKENS = np.zeros(0, dtype=np.int64)
 BATCHED = (deliver.DENSE, deliver.PACKED)  # as `kernel.batched` has it
 BY_CODES = (deliver.ONE_TO_ONE, deliver.ROTARY)  # synapses that take all codes at once
@@ -62,6 +61,7 @@ class SettledEngine:
         self._prefill = self._program[self._feeds_memory()]
         self.block = self._tokens_of_a_block()
         self.tables = self._tables()
+        self._used = layout.neurons, layout.drives  # of what the tables hold: the rest was never written
         self._crew = Crew(threads, self.tables) if threads > 1 and self._program[:, kernel.SHARED].any() else None
         self.position = self.ticks = self.runs = 0
         self._took_codes = False
@@ -125,8 +125,9 @@ class SettledEngine:
 
     def reset(self) -> None:
         """Forget all tokens: the next one is the first."""
-        self.tables.neurons[:] = 0
-        self.tables.drives[:] = 0
+        self.tables.neurons[:, : self._used[0]] = 0
+        self.tables.drives[: self._used[1]] = 0
+        self._used = self._layout.neurons, self._layout.drives
         self.position = 0
         self._took_codes = False
         self.runs += 1
@@ -173,6 +174,8 @@ class SettledEngine:
             block = given[start : start + self.block]
             for at, token in enumerate(block):
                 check_token(self.network, token, self.position + at)
+            if len(block) > 1:
+                self._used = self.tables.neurons.shape[1], self.tables.drives.size
             self._call(self._prefill, np.array(block))
             self.position += len(block)
             for counts in self.tables.counts[: len(block)]:
@@ -181,7 +184,8 @@ class SettledEngine:
     def codes(self, name: str) -> npt.NDArray[np.int32]:
         """(size,) int32 view of the codes (or potentials) of a population after the last step."""
         start = self._layout.first[name]
-        return self.tables.neurons[kernel.CODE, start : start + self.network[name].size]
+        codes = self.tables.neurons[kernel.CODE, start : start + self.network[name].size]
+        return codes.view(np.int32)
 
     @property
     def output(self) -> npt.NDArray[np.int32]:
@@ -240,7 +244,10 @@ class SettledEngine:
             row[kernel.WRITER_ROW] = self._settlings[order[projection.writer]]
             row[kernel.WRITER_SLOT] = self._slots(projection.writer)[0]
         row[kernel.CONSTANTS] = layout.projection_constants[index]
-        row[kernel.FROM_SLOT], row[kernel.DRIVE_SLOT] = self._slots(projection.source)[0], self._slots(projection.target)[1]
+        row[kernel.FROM_SLOT], row[kernel.DRIVE_SLOT] = (
+            self._slots(projection.source)[0],
+            self._slots(projection.target)[1],
+        )
         weights = projection.synapse.weights
         row[kernel.SHARED] = row[kernel.OPCODE] in BATCHED and weights is not None and weights.nbytes >= SHARED_BYTES
         return row

@@ -69,8 +69,8 @@ def weigh(
 ) -> None:  # fmt: skip
     """Add the rows of chosen events to the drives of one token, or of several.
 
-    chosen, codes: see `rows.add`. gain: (targets,), or none for ones. extent: tokens, the first byte of the rows and the
-    one after the last (in blocks), targets, and how far the drives of two tokens lie apart. total: room for sums.
+    chosen, codes: see `rows.add`. gain: (targets,), or none for ones. extent: tokens, the first byte of the rows and
+    the one after the last (in blocks), targets, and how far the drives of two tokens lie apart. total: room for sums.
     """
     tokens, begin, end, size, pitch = extent
     stretches = 8 // bits
@@ -90,7 +90,8 @@ def weigh(
 
 @njit(cache=True, **LEAN)
 def dense(
-    event: Ints, payload: Ints, origin: int, weights: Ints, width: int, bits: int, gain: Ints, scratch: Ints, drive: Ints
+    event: Ints, payload: Ints, origin: int, weights: Ints, width: int, bits: int, gain: Ints, scratch: Ints,
+    drive: Ints,
 ) -> None:  # fmt: skip
     """Add the weight rows of all events, then the gains.
 
@@ -108,7 +109,11 @@ def dense(
         rows.plain(event, payload, origin, weights, width, bits, total)
         collect(total[: drive.size], 0, gain, 0, drive)
         return
-    chosen, codes, total = scratch[:whole], scratch[whole : whole + whole // 4].view(np.int8), scratch[whole + whole // 4 :]
+    chosen, codes, total = (
+        scratch[:whole],
+        scratch[whole : whole + whole // 4].view(np.int8),
+        scratch[whole + whole // 4 :],
+    )
     rows.gather(event, payload, origin, chosen, codes)
     extent = (np.int64(1), np.int64(0), end, drive.size, np.int64(0))
     weigh(chosen, whole, weights, width, bits, codes, gain, extent, total, drive)
@@ -169,7 +174,7 @@ def run_of(event: Ints, start: int, width: int) -> int:
 
 @njit(cache=True, **LEAN)
 def key_at(group: int, channel: int, token: int, width: int, context: int) -> int:
-    """Where a key lies in memory: (groups, blocks of tokens, width, tokens of a block), so that the newest are close."""
+    """Where a key lies in memory: (groups, blocks of tokens, width, a block's tokens), so that the newest are close."""
     blocks = (context + rows.BLOCK - 1) // rows.BLOCK
     return ((group * blocks + token // rows.BLOCK) * width + channel) * rows.BLOCK + token % rows.BLOCK
 
@@ -190,7 +195,10 @@ def read_keys(event: Ints, payload: Ints, shape: Ints, keys: int, memory: Ints, 
         if whole:
             rows.gather(events, payloads, head * width, chosen, codes)
         for first in range(0, keys, block):
-            cells, part = memory[key_at(head * groups // heads, 0, first, width, context) :], score[first : first + block]
+            cells, part = (
+                memory[key_at(head * groups // heads, 0, first, width, context) :],
+                score[first : first + block],
+            )
             if whole:
                 extent = (np.int64(1), np.int64(0), block, part.size, np.int64(0))
                 total = scratch[whole + whole // 4 :]
@@ -211,7 +219,9 @@ def read_values(event: Ints, payload: Ints, shape: Ints, memory: Ints, scratch: 
     while start < event.size:
         end, head = run_of(event, start, context), event[start] // context
         cells, mixed = memory[head * groups // heads * context * width :], drive[head * width : (head + 1) * width]
-        dense(event[start:end], payload[start:end], head * context, cells, width, np.int64(8), shape[:0], scratch, mixed)
+        dense(
+            event[start:end], payload[start:end], head * context, cells, width, np.int64(8), shape[:0], scratch, mixed
+        )
         start = end
 
 

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+def declared(module: ir.Module, kind: ir.FunctionType, name: str) -> ir.Function:
+    """A function that LLVM, or the C library, knows by name."""
+    return module.globals[name] if name in module.globals else ir.Function(module, kind, name)
+
+
+def instruction(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What Numba compiles to the instructions that the function generates; called from kernels, without `typing`."""
+    return cast("Callable[..., Any]", intrinsic(function))
+
+
+@instruction
 def ones(typing: Any, value: Any) -> Any:
     """Number of one bits (POPCNT)."""
 
@@ -27,7 +37,7 @@ def _place(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> 
     return builder.gep(data, [values[1]])
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@instruction
 def acquire(typing: Any, array: Any, at: Any) -> Any:
     """array[at], read before all that follows: what another thread has written before its `release` is seen."""
 
@@ -37,7 +47,7 @@ def acquire(typing: Any, array: Any, at: Any) -> Any:
     return types.int64(array, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@instruction
 def release(typing: Any, array: Any, at: Any, value: Any) -> Any:
     """array[at] = value, written after all that comes before."""
 
@@ -48,14 +58,14 @@ def release(typing: Any, array: Any, at: Any, value: Any) -> Any:
     return types.void(array, types.int64, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@instruction
 def pause(typing: Any) -> Any:
     """Tell the processor that this loop waits for another thread."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         if str(builder.module.triple).startswith(("x86", "i686")):
             kind = ir.FunctionType(ir.VoidType(), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
+            builder.call(declared(builder.module, kind, "llvm.x86.sse2.pause"), [])
         else:
             builder.fence("seq_cst")
         return context.get_dummy_value()
@@ -63,14 +73,14 @@ def pause(typing: Any) -> Any:
     return types.void(), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@instruction
 def leave(typing: Any) -> Any:
     """Leave the core to other threads that want to run."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
         kind = ir.FunctionType(ir.IntType(32), [])
-        builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [])
+        builder.call(declared(builder.module, kind, name), [])
         return context.get_dummy_value()
 
     return types.void(), generate

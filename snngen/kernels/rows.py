@@ -1,7 +1,7 @@
 """Rows: sums of weight rows, eight events at a time, by the vector instructions of the machine.
 
-A row holds the weights of one source neuron as int8, or as 4- or 2-bit fields in stretches (see `Packed`). With codes of
-8 bits c and rows w, this adds sum over events of c * w to int32 sums, for one token or for several that share the rows.
+A row holds the weights of one source neuron as int8, or as 4- or 2-bit fields in stretches (see `Packed`). With codes c
+of 8 bits and rows w, this adds sum over events of c * w to int32 sums, for one token or for several that share the rows.
 
 How: the fields of four rows are woven so that the four weights of a column lie side by side, as unsigned bytes u =
 w + flip; one instruction (VPDPBUSD of AVX-512 VNNI; two VPMADDWD on AVX2) multiplies them with the four codes and adds
@@ -19,11 +19,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import config, njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from snngen.kernels.lean import LEAN
+from snngen.kernels.machine import declared, instruction
 
 Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
@@ -44,11 +45,8 @@ def vector_bytes(features: str) -> int:
     return 32 if "+avx2" in has else 16
 
 
-WIDTH = vector_bytes(config.CPU_FEATURES or "")
-if config.CPU_FEATURES is None:
-    from llvmlite.binding import get_host_cpu_features
-
-    WIDTH = vector_bytes(get_host_cpu_features().flatten())
+FEATURES = getattr(config, "CPU_FEATURES", None)  # set where Numba is told to compile for another processor
+WIDTH = vector_bytes(get_host_cpu_features().flatten() if FEATURES is None else FEATURES)
 
 
 def _vector(lane: ir.Type, count: int) -> ir.VectorType:
@@ -76,7 +74,7 @@ def _multiplied(builder: ir.IRBuilder, sums: ir.Value, weights: ir.Value, codes:
     lanes = _vector(I32, WIDTH // 4)
     if WIDTH == 64:
         kind = ir.FunctionType(lanes, [lanes] * 3)
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.vpdpbusd.512")
+        function = declared(builder.module, kind, "llvm.x86.avx512.vpdpbusd.512")
         return builder.call(function, [sums, builder.bitcast(weights, lanes), codes])
     shorts, eight = _vector(I16, WIDTH // 2), ir.Constant(_vector(I16, WIDTH // 2), [8] * (WIDTH // 2))
     w, c = builder.bitcast(weights, shorts), builder.bitcast(codes, shorts)
@@ -85,7 +83,7 @@ def _multiplied(builder: ir.IRBuilder, sums: ir.Value, weights: ir.Value, codes:
     for first, second in pairs:
         if WIDTH == 32:
             kind = ir.FunctionType(lanes, [shorts] * 2)
-            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.pmadd.wd")
+            function = declared(builder.module, kind, "llvm.x86.avx2.pmadd.wd")
             sums = builder.add(sums, builder.call(function, [first, second]))
             continue
         for half in range(2):
@@ -115,17 +113,18 @@ def _fields(builder: ir.IRBuilder, row: ir.Value, bits: int, stretch: int) -> ir
 def _adder(bits: int) -> Callable[..., None]:
     """The intrinsic that adds eight rows of weights of so many bits."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @instruction
     def add_eight(
-        typing: Any, event: Any, coming: Any, weights: Any, width: Any, begin: Any, length: Any, codes: Any, tokens: Any,
-        pitch: Any, total: Any,
+        typing: Any, event: Any, coming: Any, weights: Any, width: Any, begin: Any, length: Any, codes: Any,
+        tokens: Any, total: Any,
     ) -> Any:  # fmt: skip
         """total[t, s, j] += sum over k < 8 of codes[t, k] * (field s of weights[event[k], begin + j] + flip).
 
-        event: (8,) rows, of `width` bytes. coming: (8,) rows that are soon read: they are fetched meanwhile. length: bytes of a row to read, in blocks. codes: (tokens, 8) int8.
-        total: (tokens, 8 // bits stretches, pitch) int32, columns in the order that `unweave` mends.
+        event: (8,) rows, of `width` bytes. coming: (8,) rows that are soon read: they are fetched meanwhile.
+        length: bytes of a row to read, in blocks. codes: (tokens, 8) int8. total: (tokens, 8 // bits stretches, length)
+        int32, columns in the order that `unweave` mends.
         """
-        arguments = (event, coming, weights, width, begin, length, codes, tokens, pitch, total)
+        arguments = (event, coming, weights, width, begin, length, codes, tokens, total)
 
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
             given = [
@@ -146,12 +145,12 @@ def _function(module: ir.Module, bits: int) -> ir.Function:
     if name in module.globals:
         return module.globals[name]
     pointers = I32.as_pointer(), I8.as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [pointers[0], *pointers, I64, I64, I64, pointers[1], I64, I64, pointers[0]])
+    kind = ir.FunctionType(ir.VoidType(), [pointers[0], *pointers, I64, I64, I64, pointers[1], I64, pointers[0]])
     function = ir.Function(module, kind, name)
     function.linkage = "linkonce_odr"
     function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block())
-    event, coming, weights, width, begin, length, codes, tokens, pitch, total = function.args
+    event, coming, weights, width, begin, length, codes, tokens, total = function.args
     rows, later = (
         [
             builder.gep(weights, [builder.add(builder.mul(builder.sext(builder.load(place), I64), width), begin)])
@@ -169,7 +168,7 @@ def _function(module: ir.Module, bits: int) -> ir.Function:
             quads = _quads(builder, rows, j, bits, stretch)
             with cgutils.for_range(builder, tokens) as loop:
                 first = builder.add(builder.mul(loop.index, I64(8 // bits)), I64(stretch))
-                into = builder.gep(total, [builder.add(builder.mul(first, pitch), j)])
+                into = builder.gep(total, [builder.add(builder.mul(first, length), j)])
                 _accumulate(builder, quads, builder.gep(codes, [builder.mul(loop.index, I64(GROUP))]), into)
     builder.ret_void()
     return function
@@ -204,7 +203,7 @@ def _accumulate(builder: ir.IRBuilder, groups: list[list[ir.Value]], codes: ir.V
 add_eight_of_8, add_eight_of_4, add_eight_of_2 = _adder(8), _adder(4), _adder(2)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@instruction
 def unweave(typing: Any, length: Any, total: Any) -> Any:
     """Bring the sums, in whole blocks, into the order of their columns."""
 
@@ -222,7 +221,7 @@ def unweave(typing: Any, length: Any, total: Any) -> Any:
     return types.void(length, total), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@instruction
 def compact_sixteen(typing: Any, code: Any, i: Any, number: Any, event: Any, payload: Any, active: Any) -> Any:
     """Append those of code[i : i + 16] that are not zero to the events, of which there are some; the new count.
 
@@ -241,7 +240,7 @@ def compact_sixteen(typing: Any, code: Any, i: Any, number: Any, event: Any, pay
         one = builder.insert_element(ir.Constant(lanes, ir.Undefined), builder.trunc(number, I32), I32(0))
         numbers = builder.add(builder.shuffle_vector(one, one, _mask([0] * 16)), ir.Constant(lanes, list(range(16))))
         kind = ir.FunctionType(lanes, [lanes, lanes, bits])
-        compress = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.mask.compress.v16i32")
+        compress = declared(builder.module, kind, "llvm.x86.avx512.mask.compress.v16i32")
         for what, target in ((numbers, event), (values, payload)):
             packed = builder.call(compress, [what, ir.Constant(lanes, [0] * 16), mask])
             if target.type.pointee == I8:
@@ -277,7 +276,7 @@ def compact(code: Ints, start: int, active: int, event: Ints, payload: Ints) -> 
 def gather_codes(code: Ints, chosen: Ints, codes: Ints) -> int:
     """The neurons that have a code, and their codes, of 8 bits; filled up to whole groups; how many entries."""
     count = compact(code, np.int64(0), np.int64(0), chosen, codes)
-    whole = (count + GROUP - 1) // GROUP * GROUP
+    whole: int = (count + GROUP - 1) // GROUP * GROUP
     for k in range(count, whole):
         chosen[k] = chosen[0]
         codes[k] = 0
@@ -402,9 +401,9 @@ def add(
         events, shares = chosen[k : k + GROUP], codes[k * tokens :]
         coming = chosen[min(k + ahead, whole - GROUP) :]
         if bits == 8:
-            add_eight_of_8(events, coming, weights, width, begin, length, shares, tokens, length, total)
+            add_eight_of_8(events, coming, weights, width, begin, length, shares, tokens, total)
         elif bits == 4:
-            add_eight_of_4(events, coming, weights, width, begin, length, shares, tokens, length, total)
+            add_eight_of_4(events, coming, weights, width, begin, length, shares, tokens, total)
         else:
-            add_eight_of_2(events, coming, weights, width, begin, length, shares, tokens, length, total)
+            add_eight_of_2(events, coming, weights, width, begin, length, shares, tokens, total)
     unweave(entries, total)

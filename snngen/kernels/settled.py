@@ -5,12 +5,13 @@ events of a settled population to the drive of another, a *settling* turns drive
 
 A block of tokens goes through the program once. Deliveries through constant weights read each weight once for all of
 its tokens; what lies between two of them runs token by token. Each token has a slot of its own for its codes and
-drives, `slot` entries further on than that of the token before. Attention's scores are short-lived: one place serves all.
+drives, `slot` entries further on than that of the token before. Attention's scores are short-lived: one place serves
+all of them.
 
 Threads share the columns of large weight matrices. The first thread runs everything else; the others walk the same
 program, wait for their part of each shared delivery, and say when it is done (`signals`).
 
-Numba's cache does not notice a change in a callee of another file (evaluate.py, deliver.py, rows.py): after one, clear it.
+Numba's cache does not notice a change in a callee of another file (deliver.py, rows.py, ...): after one, clear it.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ CODE, PREVIOUS, EVENT, PAYLOAD, CHANGE = range(5)
 
 PATIENCE = 2000  # looks at a signal, some tens of microseconds, before the core is left to others
 STRETCH = 2**14  # neurons that are counted together
-LINE = 8  # signals lie a cache line apart; the first says which shared delivery is open, the next what thread 1 has done
+LINE = (
+    8  # signals lie a cache line apart; the first says which shared delivery is open, the next what thread 1 has done
+)
 
 
 class Tables(NamedTuple):
@@ -333,7 +336,7 @@ def carry(row: Ints, t: int, position: int, tables: Tables, sent: Ints, count: I
 
 @njit(cache=True, **LEAN)
 def wait(signals: Ints, at: int, turn: int) -> None:
-    """Until another thread has raised a signal to `turn`: at first without sleeping, then leaving the core to others."""
+    """Until another thread has raised a signal to `turn`: first without sleeping, then leaving the core to others."""
     spins = 0
     while acquire(signals, at) < turn:
         spins += 1
