@@ -9,42 +9,42 @@ from snngen.kernels import settled as kernel
 
 
 class Crew:
-    """Threads that wait until the engine runs a block of tokens, and then take their part in it.
+    """Threads that take parts of the deliveries on offer, and sleep when there has been none for a while.
 
-    threads: how many run a block, the caller included. tables: of the engine.
+    threads: how many run, the caller included. tables: of the engine, with its whole program.
     """
 
     def __init__(self, threads: int, tables: kernel.Tables) -> None:
-        self.threads = threads
-        self._calls = [_Call(tables) for _ in range(threads - 1)]
-        for number, call in enumerate(self._calls, start=1):
-            threading.Thread(target=_serve, args=(call, number, threads), name=f"snngen {number}", daemon=True).start()
-        weakref.finalize(self, _dismiss, self._calls)
+        tables.signals[kernel.OFFER] = kernel.PARTS * threads  # nothing is on offer
+        self._bunks = [_Bunk() for _ in range(threads - 1)]
+        for number, bunk in enumerate(self._bunks, start=1):
+            arguments = bunk, number, threads, tables
+            threading.Thread(target=_serve, args=arguments, name=f"snngen {number}", daemon=True).start()
+        weakref.finalize(self, _dismiss, self._bunks)
 
-    def run(self, tokens: int, tables: kernel.Tables) -> None:
-        """Call the others to a block of so many tokens, which the caller then runs itself."""
-        for call in self._calls:
-            call.tokens, call.tables = tokens, tables
-            call.bell.release()
-
-
-class _Call:
-    """What one thread is called to. bell: rung once for every block. tokens: in the block; 0 dismisses."""
-
-    def __init__(self, tables: kernel.Tables) -> None:
-        self.bell = threading.Semaphore(0)
-        self.tokens, self.tables = 0, tables
+    def wake(self) -> None:
+        """Wake those who sleep. (One that falls asleep just now is not needed: the others take its parts.)"""
+        for bunk in self._bunks:
+            if bunk.asleep:
+                bunk.asleep = False
+                bunk.bell.release()
 
 
-def _serve(call: _Call, number: int, threads: int) -> None:
-    while True:
-        call.bell.acquire()
-        if call.tokens == 0:
-            return
-        kernel.assist(call.tokens, number, threads, call.tables)
+class _Bunk:
+    """Where a thread sleeps until its bell rings. dismissed: it is not to come back."""
+
+    def __init__(self) -> None:
+        self.bell, self.asleep, self.dismissed = threading.Semaphore(0), False, False
 
 
-def _dismiss(calls: list[_Call]) -> None:
-    for call in calls:
-        call.tokens = 0
-        call.bell.release()
+def _serve(bunk: _Bunk, number: int, threads: int, tables: kernel.Tables) -> None:
+    while not bunk.dismissed:
+        bunk.asleep = True
+        bunk.bell.acquire()
+        kernel.assist(number, threads, tables)
+
+
+def _dismiss(bunks: list[_Bunk]) -> None:
+    for bunk in bunks:
+        bunk.dismissed = True
+        bunk.bell.release()

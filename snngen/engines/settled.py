@@ -58,7 +58,7 @@ class SettledEngine:
                 self._deliveries[index] = len(program)
                 program.append(self._delivery(index, projection, len(program)))
         self._program = np.array(program, dtype=np.int64)
-        self._prefill = self._program[self._feeds_memory()]
+        self._whole, self._prefill = np.arange(len(program)), np.flatnonzero(self._feeds_memory())
         self.block = self._tokens_of_a_block()
         self.tables = self._tables()
         self._used = layout.neurons, layout.drives  # of what the tables hold: the rest was never written
@@ -77,7 +77,7 @@ class SettledEngine:
             np.zeros((5, layout.neurons + spare * neurons), dtype=np.int32),
             np.zeros((self.threads, layout.scratch(self.block)), dtype=np.int32),
             np.zeros((self.block, len(self._program), kernel.COUNTERS), dtype=np.int64),
-            np.zeros(kernel.LINE * self.threads, dtype=np.int64),
+            np.zeros(kernel.SIGNALS, dtype=np.int64),
         )
 
     def _tokens_of_a_block(self) -> int:
@@ -96,7 +96,7 @@ class SettledEngine:
             int(self._deliveries[index]): int(self._settlings[network.order[projection.target]])
             for index, projection in enumerate(network.projections)
         }
-        for row in self._prefill:
+        for row in self._program[self._prefill]:
             number = int(row[kernel.ROW])
             batched = row[kernel.OPCODE] in BATCHED
             stretch += batched
@@ -121,7 +121,7 @@ class SettledEngine:
 
     def warm(self) -> None:
         """Compile the kernel, or load it from Numba's cache, without running anything."""
-        self._call(self._program[:0], NO_TOKENS)
+        self._call(self._whole[:0], NO_TOKENS)
 
     def reset(self) -> None:
         """Forget all tokens: the next one is the first."""
@@ -150,8 +150,8 @@ class SettledEngine:
             check_room(self.network, self.position)
             for name, values in check_codes(self.network, codes or {}).items():
                 self.codes(name)[:] = values
-        program = self._program if read or not len(self._prefill) else self._prefill
-        self._call(program, np.array([-1 if token is None or self._took_codes else token]))
+        order = self._whole if read or not len(self._prefill) else self._prefill
+        self._call(order, np.array([-1 if token is None or self._took_codes else token]))
         self._took_codes = token is None
         self.position += 1
 
@@ -197,13 +197,12 @@ class SettledEngine:
         counts = self.tables.counts[0]
         return counts[self._settlings], counts[self._deliveries]
 
-    def _call(self, program: IntArray, tokens: IntArray) -> None:
-        tables = self.tables._replace(program=program)
+    def _call(self, order: IntArray, tokens: IntArray) -> None:
         threads = 1
         if self._crew is not None and len(tokens):
             threads = self.threads
-            self._crew.run(len(tokens), tables)
-        kernel.run(tokens, self.position, threads, tables)
+            self._crew.wake()
+        kernel.run(tokens, self.position, order, threads, self.tables)
 
     def _slots(self, name: str) -> tuple[int, int]:
         """How far the codes, and the drives, of a population lie apart for two tokens of a block."""

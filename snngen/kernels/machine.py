@@ -59,6 +59,30 @@ def release(typing: Any, array: Any, at: Any, value: Any) -> Any:
 
 
 @instruction
+def exchange(typing: Any, array: Any, at: Any, old: Any, new: Any) -> Any:
+    """Set array[at] to `new` if it is `old`, in one step that no other thread can divide. returns: whether it was."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        place = _place(context, builder, signature, values)
+        done = builder.cmpxchg(place, values[2], values[3], "seq_cst", "seq_cst")
+        return builder.extract_value(done, 1)
+
+    return types.boolean(array, types.int64, types.int64, types.int64), generate
+
+
+@instruction
+def increment(typing: Any, array: Any, at: Any) -> Any:
+    """array[at] += 1, in one step, after all that comes before."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        place = _place(context, builder, signature, values)
+        builder.atomic_rmw("add", place, ir.Constant(ir.IntType(64), 1), "seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
+
+
+@instruction
 def pause(typing: Any) -> Any:
     """Tell the processor that this loop waits for another thread."""
 

@@ -1,7 +1,7 @@
 """Rows: sums of weight rows, eight events at a time, by the vector instructions of the machine.
 
 A row holds the weights of one source neuron as int8, or as 4- or 2-bit fields in stretches (see `Packed`). With codes c
-of 8 bits and rows w, this adds sum over events of c * w to int32 sums, for one token or for several that share the rows.
+of 8 bits and rows w, this adds sum over events of c * w to sums of int32, for one token or several that share the rows.
 
 How: the fields of four rows are woven so that the four weights of a column lie side by side, as unsigned bytes u =
 w + flip; one instruction (VPDPBUSD of AVX-512 VNNI; two VPMADDWD on AVX2) multiplies them with the four codes and adds

@@ -8,8 +8,8 @@ its tokens; what lies between two of them runs token by token. Each token has a 
 drives, `slot` entries further on than that of the token before. Attention's scores are short-lived: one place serves
 all of them.
 
-Threads share the columns of large weight matrices. The first thread runs everything else; the others walk the same
-program, wait for their part of each shared delivery, and say when it is done (`signals`).
+Threads share the columns of large weight matrices. The first thread runs everything else, and offers each of these
+deliveries in parts (`signals`); the others take parts as long as there are some. Whoever is late has less to do.
 
 Numba's cache does not notice a change in a callee of another file (deliver.py, rows.py, ...): after one, clear it.
 """
@@ -24,7 +24,7 @@ from numba import njit
 
 from snngen.kernels import deliver, evaluate, rows
 from snngen.kernels.lean import LEAN
-from snngen.kernels.machine import acquire, leave, ones, pause, release
+from snngen.kernels.machine import acquire, exchange, increment, leave, ones, pause, release
 
 Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
@@ -47,11 +47,14 @@ COUNTERS = 6
 # Rows of `neurons`
 CODE, PREVIOUS, EVENT, PAYLOAD, CHANGE = range(5)
 
-PATIENCE = 2000  # looks at a signal, some tens of microseconds, before the core is left to others
 STRETCH = 2**14  # neurons that are counted together
-LINE = (
-    8  # signals lie a cache line apart; the first says which shared delivery is open, the next what thread 1 has done
-)
+
+# Signals between threads lie a cache line apart. OFFER: a delivery to share, as its turn, row and next part in 32, 16
+# and 16 bits. DONE: parts of it that are done. TURN: deliveries offered so far. TOKENS: of the block under way.
+OFFER, DONE, TURN, TOKENS = range(0, 32, 8)
+SIGNALS = 32
+PARTS = 2  # of a shared delivery for each thread
+SPINS, LOOKS = 2000, 4000  # looks at a signal until a core is left to others, and until a thread goes to sleep
 
 
 class Tables(NamedTuple):
@@ -64,7 +67,7 @@ class Tables(NamedTuple):
     neurons (5, n) int32: CODE, PREVIOUS code, the events, where they are heard: EVENT (neuron) and PAYLOAD, packed,
         and CHANGE, where it is marked: 1 where the code is another than the token before.
     scratch (threads, w) int32: row sums under way. counts (tokens, rows, COUNTERS) int64: the ledger's raw material.
-    signals (LINE * threads,) int64: what is open, and what each thread has done.
+    signals (SIGNALS,) int64: see above.
     """
 
     program: Ints
@@ -230,10 +233,10 @@ def write(row: Ints, t: int, position: int, shape: Ints, memory: Ints, neurons: 
 
 
 @njit(cache=True, **LEAN)
-def carry_rows(row: Ints, sent: Ints, tokens: int, thread: int, threads: int, tables: Tables) -> None:
-    """Deliver the events of a block's tokens through constant rows of weights: this thread's share of the columns.
+def carry_rows(row: Ints, sent: Ints, tokens: int, thread: int, part: int, parts: int, tables: Tables) -> None:
+    """Deliver the events of a block's tokens through constant rows of weights: one part of the columns.
 
-    sent: (tokens, COUNTERS) what the source has sent.
+    sent: (tokens, COUNTERS) what the source has sent. thread: whose scratch to use.
     """
     at, weights, constants = row[CONSTANTS], tables.weights[row[WEIGHTS] :], tables.constants
     bits, width, gains = constants[at], constants[at + 1], constants[at + 2] * row[SIZE]
@@ -245,7 +248,7 @@ def carry_rows(row: Ints, sent: Ints, tokens: int, thread: int, threads: int, ta
         peak = max(peak, sent[t, PEAK])
         sum_of_events += sent[t, GRADED]
     if peak > rows.LARGEST or (tokens > 1 and 4 * sum_of_events < row[FROM_SIZE]):  # large codes, or one-hot tokens
-        for t in range(tokens if thread == 0 else 0):
+        for t in range(tokens if part == 0 else 0):
             events, begin = sent[t, GRADED], t * row[FROM_SLOT]
             drive = drives[t * row[DRIVE_SLOT] : t * row[DRIVE_SLOT] + row[SIZE]]
             deliver.dense(
@@ -262,7 +265,7 @@ def carry_rows(row: Ints, sent: Ints, tokens: int, thread: int, threads: int, ta
             tables.neurons[CODE, first:], row[FROM_SLOT], row[FROM_SIZE], tokens, chosen, codes
         )  # fmt: skip
     blocks = (min(width, row[SIZE]) + rows.BLOCK - 1) // rows.BLOCK
-    begin, end = blocks * thread // threads * rows.BLOCK, blocks * (thread + 1) // threads * rows.BLOCK
+    begin, end = blocks * part // parts * rows.BLOCK, blocks * (part + 1) // parts * rows.BLOCK
     extent = (tokens, begin, end, row[SIZE], row[DRIVE_SLOT])
     total = scratch[room + room * tokens // 4 :]
     deliver.weigh(chosen, whole, weights, width, bits, codes, gain, extent, total, drives)
@@ -335,32 +338,65 @@ def carry(row: Ints, t: int, position: int, tables: Tables, sent: Ints, count: I
 
 
 @njit(cache=True, **LEAN)
-def wait(signals: Ints, at: int, turn: int) -> None:
-    """Until another thread has raised a signal to `turn`: first without sleeping, then leaving the core to others."""
-    spins = 0
-    while acquire(signals, at) < turn:
-        spins += 1
-        if spins < PATIENCE:
+def take_part(thread: int, parts: int, tables: Tables) -> bool:
+    """Run one part of the delivery on offer, if one is left. returns: whether there was one."""
+    signals, offer = tables.signals, acquire(tables.signals, OFFER)
+    part = offer & 0xFFFF
+    if part >= parts:
+        return False
+    if exchange(signals, OFFER, offer, offer + 1):
+        row = tables.program[offer >> 16 & 0xFFFF]
+        carry_rows(row, tables.counts[:, row[FROM_ROW]], signals[TOKENS], thread, part, parts, tables)
+        increment(signals, DONE)
+    return True
+
+
+@njit(cache=True, **LEAN)
+def share(row: Ints, tokens: int, threads: int, tables: Tables) -> None:
+    """Offer a delivery to the other threads, take part, and wait until all of it is done."""
+    signals, parts = tables.signals, PARTS * threads
+    signals[TOKENS] = tokens
+    signals[TURN] += 1
+    release(signals, DONE, np.int64(0))
+    release(signals, OFFER, signals[TURN] << 32 | row[ROW] << 16)
+    while take_part(np.int64(0), parts, tables):
+        pass
+    looks = 0
+    while acquire(signals, DONE) < parts:
+        looks += 1
+        if looks < SPINS:
             pause()
         else:
             leave()
 
 
+@njit(cache=True, nogil=True, **LEAN)
+def assist(thread: int, threads: int, tables: Tables) -> None:
+    """What another thread does: take part in deliveries, until there has been nothing to do for a while."""
+    looks = 0
+    while looks < LOOKS:
+        if take_part(thread, PARTS * threads, tables):
+            looks = 0
+        elif looks < SPINS:
+            pause()
+        else:
+            leave()
+        looks += 1
+
+
 @njit(cache=True, inline="always", **LEAN)
 def shared(r: int, tokens: int, threads: int, tables: Tables) -> None:
-    """Deliver row r together with the other threads, and count its synaptic operations."""
-    row, counts, signals = tables.program[r], tables.counts, tables.signals
-    together = threads if row[SHARED] else np.int64(1)
-    if together > 1:
-        release(signals, 0, signals[0] + 1)
-    carry_rows(row, counts[:, row[FROM_ROW]], tokens, np.int64(0), together, tables)
+    """Deliver row r, together with the other threads where it is large, and count its synaptic operations."""
+    row, counts = tables.program[r], tables.counts
+    if row[SHARED] and threads > 1:
+        share(row, tokens, threads, tables)
+    else:
+        carry_rows(row, counts[:, row[FROM_ROW]], tokens, np.int64(0), np.int64(0), np.int64(1), tables)
     width = tables.constants[row[CONSTANTS] + 1]
     for t in range(tokens):
         count, sent = counts[t, row[ROW]], counts[t, row[FROM_ROW]]
         charge(sent, row[SIZE], np.int64(0), row[KEPT] != 0, count)
         count[BYTES] += sent[GRADED] * width
-    for thread in range(1, together):
-        wait(signals, LINE * thread, signals[0])
 
 
 @njit(cache=True, inline="always", **LEAN)
@@ -385,11 +421,11 @@ def batched(row: Ints) -> bool:
 
 
 @njit(cache=True, **LEAN)
-def keep_last(tokens: int, tables: Tables) -> None:
+def keep_last(order: Ints, tokens: int, tables: Tables) -> None:
     """Move what the last token of a block has left to the first slot, where the next token looks for it."""
     neurons = tables.neurons
-    for r in range(tables.program.shape[0]):
-        row = tables.program[r]
+    for k in range(order.size):
+        row = tables.program[order[k]]
         if row[OPCODE] < deliver.DENSE and row[INTO_SLOT] > 0:
             first, size = row[INTO], row[SIZE]
             last = first + (tokens - 1) * row[INTO_SLOT]
@@ -399,35 +435,25 @@ def keep_last(tokens: int, tables: Tables) -> None:
 
 
 @njit(cache=True, nogil=True, **LEAN)
-def run(tokens: Ints, position: int, threads: int, tables: Tables) -> None:
-    """Run every row of the program for a block of tokens. tokens: their numbers; -1: the caller has written codes."""
+def run(tokens: Ints, position: int, order: Ints, threads: int, tables: Tables) -> None:
+    """Run rows of the program, in their order, for a block of tokens.
+
+    tokens: their numbers; -1: the caller has written codes. order: (rows,) numbers of the rows to run, ascending.
+    """
     program, block = tables.program, tokens.size
     tables.counts[:block] = 0
-    r = np.int64(0)
-    while r < program.shape[0]:
-        if batched(program[r]):
-            shared(r, block, threads, tables)
-            r += 1
+    k = np.int64(0)
+    while k < order.size:
+        if batched(program[order[k]]):
+            shared(order[k], block, threads, tables)
+            k += 1
             continue
-        end = r
-        while end < program.shape[0] and not batched(program[end]):
+        end = k
+        while end < order.size and not batched(program[order[end]]):
             end += 1
         for t in range(block):
-            for k in range(r, end):
-                step(k, t, tokens[t], position + t, tables)
-        r = end
+            for r in order[k:end]:
+                step(r, t, tokens[t], position + t, tables)
+        k = end
     if block > 1:
-        keep_last(block, tables)
-
-
-@njit(cache=True, nogil=True, **LEAN)
-def assist(tokens: int, thread: int, threads: int, tables: Tables) -> None:
-    """What the other threads do while the first one runs a block of tokens: their part of every shared delivery."""
-    signals, program = tables.signals, tables.program
-    for r in range(program.shape[0]):
-        row = program[r]
-        if row[SHARED]:
-            turn = signals[LINE * thread] + 1
-            wait(signals, 0, turn)
-            carry_rows(row, tables.counts[:, row[FROM_ROW]], tokens, thread, threads, tables)
-            release(signals, LINE * thread, turn)
+        keep_last(order, block, tables)
