@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -52,6 +53,19 @@ class Sensor:
         """
         polarity = events["p"].astype(np.int64) if self.polarities == 2 else np.int64(0)
         return (polarity * self.height + events["y"].astype(np.int64)) * self.width + events["x"].astype(np.int64)
+
+
+def as_sensor(size: Sensor | Sequence[int]) -> Sensor:
+    """A sensor, or what tonic's datasets call `sensor_size`: (width, height, polarities).
+
+    raises: PromptError for anything else.
+    """
+    if isinstance(size, Sensor):
+        return size
+    given = np.asarray(size)
+    if given.shape != (3,) or given.dtype.kind not in "iu":
+        raise PromptError("sensor", repr(size), "a Sensor, or (width, height, polarities)")
+    return Sensor(*given.tolist())
 
 
 def as_events(array: npt.NDArray[Any]) -> EventArray:

@@ -1,12 +1,15 @@
 """Structured arrays, in memory or in a .npy file: tonic's, faery's, event_stream's, dv-processing's, expelliarmus's.
 
 Fields are found by name (t or timestamp or ts; x; y; p or on or polarity), in any order and integer type; times are in
-microseconds. A missing y is row 0, a missing polarity True.
+microseconds. A missing y is row 0, a missing polarity True. What a dataset of tonic gives goes in as it is:
+
+    events, label = dataset[0]
+    with Stream(ArraySource(events, dataset.sensor_size), application) as stream: ...
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snngen.errors import FormatError, PromptError
-from snngen.events import EventArray, Sensor, as_events
+from snngen.events import EventArray, Sensor, as_events, as_sensor
 from snngen.pacing import CHUNK, PacedSource, fetching
 from snngen.sources import damaged_file
 
@@ -25,15 +28,17 @@ class ArraySource(PacedSource):
     """Events of a structured array, converted chunk by chunk.
 
     array: (n,) structured, see above; it may lie in a file (`numpy.memmap`).
-    sensor: its address space; None takes the smallest that holds all events.
+    sensor: its address space, also as tonic's (width, height, polarities); None takes the smallest that holds all.
     speed: seconds of events per second; None for as fast as possible.
     raises: PromptError for fields that are missing or values that an event cannot hold.
     """
 
-    def __init__(self, array: npt.NDArray[Any], sensor: Sensor | None = None, speed: float | None = 1.0) -> None:
+    def __init__(
+        self, array: npt.NDArray[Any], sensor: Sensor | Sequence[int] | None = None, speed: float | None = 1.0
+    ) -> None:
         if array.dtype.names is None or array.ndim != 1:
             raise PromptError("events", f"{array.dtype} with {array.ndim} axes", "a structured array with one axis")
-        super().__init__(sensor or smallest(array), fetching(chunks(array)), speed)
+        super().__init__(smallest(array) if sensor is None else as_sensor(sensor), fetching(chunks(array)), speed)
 
 
 def chunks(array: npt.NDArray[Any]) -> Iterator[EventArray]:
