@@ -14,6 +14,7 @@ from numba import njit
 
 from snngen.kernels import rows
 from snngen.kernels.lean import LEAN
+from snngen.kernels.machine import stand_alone
 
 Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
@@ -72,6 +73,7 @@ def weigh(
     chosen, codes: see `rows.add`. gain: (targets,), or none for ones. extent: tokens, the first byte of the rows and
     the one after the last (in blocks), targets, and how far the drives of two tokens lie apart. total: room for sums.
     """
+    stand_alone()
     tokens, begin, end, size, pitch = extent
     stretches = 8 // bits
     tile = max(rows.BLOCK, min(rows.TILE, total.size // (tokens * stretches)) // rows.BLOCK * rows.BLOCK)
@@ -98,6 +100,7 @@ def dense(
     origin: the neuron to which the first row belongs. weights: flat int8, one row of `width` bytes per source, weights
     of `bits` bits in stretches. gain: (targets,), or none for ones. scratch: of `rows.scratch_size`.
     """
+    stand_alone()
     count = event.size
     if count == 0:
         return
@@ -150,6 +153,7 @@ def rotary(event: Ints, payload: Ints, count: int, constants: Ints, at: int, pos
 @njit(cache=True, **LEAN)
 def rotary_whole(code: Ints, constants: Ints, at: int, position: int, drive: Ints) -> None:
     """What `rotary` does with the events of all codes: pairs turn, by their cosines and sines."""
+    stand_alone()
     half, entries = constants[at], constants[at + 1]
     begin = at + 2 + position * half
     cosine, sine = constants[begin : begin + half], constants[begin + entries : begin + entries + half]
@@ -185,6 +189,7 @@ def read_keys(event: Ints, payload: Ints, shape: Ints, keys: int, memory: Ints, 
 
     shape: heads, groups, width, context. memory: see `key_at`. drive: (heads, context) flat.
     """
+    stand_alone()
     heads, groups, width, context = shape
     start, block = 0, np.int64(rows.BLOCK)
     while start < event.size:
@@ -214,6 +219,7 @@ def read_values(event: Ints, payload: Ints, shape: Ints, memory: Ints, scratch: 
 
     shape: heads, groups, width, context. memory: (groups, context, width) flat. drive: (heads, width) flat.
     """
+    stand_alone()
     heads, groups, width, context = shape
     start = 0
     while start < event.size:
@@ -244,6 +250,7 @@ def broadcast(event: Ints, payload: Ints, count: int, copies: int, width: int, d
 @njit(cache=True, **LEAN)
 def bilinear(event: Ints, payload: Ints, count: int, shape: Ints, written: Ints, drive: Ints) -> None:
     """Event (head, j) adds column j of the head's written matrix. shape: rows, columns. written: (head, i, j) flat."""
+    stand_alone()
     rows, columns = shape
     for k in range(count):
         head, j = event[k] // columns, event[k] % columns
@@ -281,6 +288,7 @@ def convolution(
     (2), dilation (2), groups, transposed, targets per gain, then the gains. weights: (channel, row, column, output of
     the group) flat. scratch: sums, channels last, so that a tap is a stream.
     """
+    stand_alone()
     channels, height, width, outputs, tall, wide, rows, columns = shape[:8]
     groups, transposed, each = shape[14:17]
     gain, within, places, total = shape[17:], outputs // groups, tall * wide, scratch[: drive.size]
@@ -312,6 +320,7 @@ def sparse(
     begins: where each source's synapses begin, one more entry for the end, then the gains (targets,). weights: flat
     int8, one per synapse, then from the next multiple of 4 on the targets as int32.
     """
+    stand_alone()
     size = drive.size
     total, gain = scratch[:size], rows[rows.size - size :]
     begin = (synapses + 3) // 4 * 4

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from numba import njit
 
 from snngen.kernels.lean import LEAN
+from snngen.kernels.machine import stand_alone
 
 Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
@@ -23,6 +24,7 @@ POINTWISE, PRODUCT_SUM, GROUP_NORM = range(7, 10)
 @njit(cache=True, error_model="numpy", **LEAN)
 def threshold(constants: Ints, at: int, drive: Ints, code: Ints) -> None:
     """code = clip(floor((drive + bias + theta // 2) / theta), low, high)."""
+    stand_alone()
     size = code.size
     low, high = np.float64(constants[at]), np.float64(constants[at + 1])
     theta = constants[at + 2 : at + 2 + size]
@@ -55,6 +57,7 @@ def square_root(value: int) -> int:
 @njit(cache=True, error_model="numpy", **LEAN)
 def rms_norm(constants: Ints, at: int, drive: Ints, code: Ints) -> None:
     """A threshold made from the root mean square of the drive."""
+    stand_alone()
     size = code.size
     low, high, limit, shift, epsilon = constants[at : at + 5]
     gain = constants[at + 5 : at + 5 + size]
@@ -74,6 +77,7 @@ def rms_norm(constants: Ints, at: int, drive: Ints, code: Ints) -> None:
 @njit(cache=True, error_model="numpy", **LEAN)
 def softmax(constants: Ints, at: int, head: int, drive: Ints, code: Ints) -> None:
     """Attention probabilities of one head over the keys written so far, which are those of `drive`."""
+    stand_alone()
     high, heads, _, shift, bits = constants[at : at + 5]
     multiplier = constants[at + 5 + head]
     table = constants[at + 5 + heads : at + 5 + heads + (1 << bits)]
@@ -95,6 +99,7 @@ def softmax(constants: Ints, at: int, head: int, drive: Ints, code: Ints) -> Non
 @njit(cache=True, error_model="numpy", **LEAN)
 def gate(constants: Ints, at: int, drive: Ints, second: Ints, code: Ints) -> None:
     """code = threshold of table[drive] * second."""
+    stand_alone()
     size = code.size
     low, high, lowest, entries = constants[at : at + 4]
     theta = constants[at + 4 : at + 4 + size]
@@ -108,6 +113,7 @@ def gate(constants: Ints, at: int, drive: Ints, second: Ints, code: Ints) -> Non
 @njit(cache=True, error_model="numpy", **LEAN)
 def pointwise(constants: Ints, at: int, drive: Ints, code: Ints) -> None:
     """code = threshold of table[drive]."""
+    stand_alone()
     size = code.size
     low, high, first, entries = constants[at : at + 4]
     theta = constants[at + 4 : at + 4 + size]
@@ -121,6 +127,7 @@ def pointwise(constants: Ints, at: int, drive: Ints, code: Ints) -> None:
 @njit(cache=True, error_model="numpy", **LEAN)
 def product_sum(constants: Ints, at: int, drives: Ints, code: Ints) -> None:
     """value = threshold of the sum of multiplier * a * b; drives: the operands a0, b0, a1, b1, ... side by side."""
+    stand_alone()
     size = code.size
     low, high, terms = constants[at : at + 3]
     theta = constants[at + 3 : at + 3 + size]
@@ -135,6 +142,7 @@ def product_sum(constants: Ints, at: int, drives: Ints, code: Ints) -> None:
 @njit(cache=True, error_model="numpy", **LEAN)
 def group_norm(constants: Ints, at: int, drive: Ints, code: Ints) -> None:
     """A threshold made from the standard deviation of the drive, block by block."""
+    stand_alone()
     size = code.size
     low, high, limit, fraction, epsilon, blocks, centred = constants[at : at + 7]
     width = size // blocks

@@ -22,6 +22,18 @@ def instruction(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @instruction
+def stand_alone(typing: Any) -> Any:
+    """Keep the kernel in which this stands a function of its own: it is compiled once, not into each of its callers."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        builder.function.attributes.discard("alwaysinline")  # which a caller may have handed down
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@instruction
 def ones(typing: Any, value: Any) -> Any:
     """Number of one bits (POPCNT)."""
 

@@ -24,7 +24,7 @@ from numba import njit
 
 from snngen.kernels import deliver, evaluate, rows
 from snngen.kernels.lean import LEAN
-from snngen.kernels.machine import acquire, exchange, increment, leave, ones, pause, release
+from snngen.kernels.machine import acquire, exchange, increment, leave, ones, pause, release, stand_alone
 
 Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
@@ -113,6 +113,7 @@ def tally(code: Ints, before: Ints, wide: bool, count: Ints) -> None:
 @njit(cache=True, **LEAN)
 def emit(row: Ints, t: int, start: int, size: int, neurons: Ints, count: Ints) -> None:
     """Turn the fresh codes of neurons start..start+size of a population into events of token t of a block."""
+    stand_alone()
     first = row[INTO] + t * row[INTO_SLOT]
     begin, active = first + start, count[GRADED]
     code, kept = neurons[CODE, begin : begin + size], neurons[PREVIOUS, begin : begin + size]
@@ -238,6 +239,7 @@ def carry_rows(row: Ints, sent: Ints, tokens: int, thread: int, part: int, parts
 
     sent: (tokens, COUNTERS) what the source has sent. thread: whose scratch to use.
     """
+    stand_alone()
     at, weights, constants = row[CONSTANTS], tables.weights[row[WEIGHTS] :], tables.constants
     bits, width, gains = constants[at], constants[at + 1], constants[at + 2] * row[SIZE]
     gain, first = constants[at + 3 : at + 3 + gains], row[FROM]
