@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from snngen.network import Network, Population, Projection
     from snngen.sampling import Sampling
     from snngen.store import load, save
+    from snngen.text_streamer import TextIteratorStreamer
 
 __version__ = "0.1.0"
 
@@ -49,6 +50,7 @@ _HOMES = {
     "Sampling": "sampling",
     "load": "store",
     "save": "store",
+    "TextIteratorStreamer": "text_streamer",
 }
 
 __all__ = [
@@ -66,6 +68,7 @@ __all__ = [
     "Sampling",
     "SettledEngine",
     "SnngenError",
+    "TextIteratorStreamer",
     "UnsupportedError",
     "__version__",
     "certify",

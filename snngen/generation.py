@@ -16,6 +16,7 @@ from snngen.integers import IntArray
 from snngen.ledger import GENERATE, PREFILL, Ledger
 from snngen.network import Network
 from snngen.sampling import Sampling
+from snngen.stopping import Stopping
 from snngen.text import Text
 
 WhenFull = Literal["stop", "slide"]
@@ -34,8 +35,8 @@ class Generation:
 
     engine: what runs. prompt: its tokens. tokens: prompt and generated. ledger: what was done, per token, and per
     position of the prefix. prefix: (n, size) codes of the second source, that came before the prompt.
-    stopped: why it ended: ``length``, ``end`` (an end token) or ``context`` (full). slides: how often the memory was
-    emptied and filled again with the newest half of the context.
+    stopped: why it ended: ``length``, ``end`` (an end token), ``string`` (one of `stop_strings`) or ``context`` (full).
+    slides: how often the memory was emptied and filled again with the newest half of the context.
     prefill_seconds, generate_seconds: time spent in the engine and the sampler.
     """
 
@@ -45,6 +46,7 @@ class Generation:
         prompt: Sequence[int],
         limit: int,
         sampling: Sampling,
+        stopping: Stopping,
         streamer: Streamer | None,
         when_full: WhenFull,
         engine: Engine,
@@ -58,7 +60,7 @@ class Generation:
         self._generated: list[int] = []
         self._error: SnngenError | None = None
         self._run_of_engine = -1
-        self._limit, self._sampling, self._streamer = limit, sampling, streamer
+        self._limit, self._sampling, self._stopping, self._streamer = limit, sampling, stopping, streamer
         self._when_full, self.engine = when_full, engine
         self._steps = self._run()
 
@@ -146,12 +148,11 @@ class Generation:
             while self.stopped is None:
                 token = self._sampling.choose(engine.output, unit, stream)
                 self._generated.append(token)
-                if token in network.end:
-                    self.stopped = "end"
-                elif len(self._generated) >= self._limit:
+                self.stopped = self._stopping.after(token)
+                if self.stopped is None and len(self._generated) >= self._limit:
                     self.stopped = "length"
-                elif context is not None and engine.position >= context and self._when_full == "stop":
-                    self.stopped = "context"
+                elif self.stopped is None and self._when_full == "stop" and context is not None:
+                    self.stopped = "context" if engine.position >= context else None
                 if self._streamer is not None:
                     self._streamer.put(np.array([token]))
                 yield token
@@ -191,23 +192,33 @@ def positions(network: Network, token: int | None, codes: IntArray | None = None
 
 def generate(
     network: Network,
-    prompt: str | Sequence[int],
+    prompt: str | Sequence[int] | IntArray,
     max_new_tokens: int = 100,
     *,
+    do_sample: bool | None = None,
     temperature: float = 0.0,
     top_k: int = 0,
     top_p: float = 1.0,
     seed: int = 0,
+    eos_token_id: int | Sequence[int] | None = None,
+    stop_strings: str | Sequence[str] = (),
     streamer: Streamer | None = None,
     when_full: WhenFull = "stop",
     engine: Engine | None = None,
     prefix: IntArray | None = None,
 ) -> Generation:
-    """Generate tokens with a network.
+    """Generate tokens with a network. The names are those of Hugging Face's `generate`, where there are such.
 
-    prompt: text, or token numbers. max_new_tokens: at most so many, at least 1.
+    Other than there, the result runs when it is read or iterated, sampling is seeded and `top_k` is off unless it is
+    given. Where another condition is to end it, iterate and break.
+
+    prompt: text, or token numbers: (n,) or (1, n), an array or tensor too. max_new_tokens: at most so many, at least 1.
+    do_sample: False takes the most likely token, True draws, at temperature 1 if none is given; None draws where there
+        is a temperature.
     temperature, top_k, top_p, seed: see `Sampling`; temperature 0 takes the most likely token.
-    streamer: gets the prompt and each token (Hugging Face's protocol).
+    eos_token_id: tokens that end the text instead of the network's own; an empty sequence for none.
+    stop_strings: text that ends it, see `Stopping`.
+    streamer: gets the prompt and each token (Hugging Face's protocol), see `snngen.text_streamer`.
     when_full: ``stop`` when the context is full, or ``slide``: begin anew with the newest half of it, recomputed, so
         that every token is exactly what the network says about the tokens that it still sees.
     engine: one of this network (settled, ticked, ...); a new settled one otherwise.
@@ -218,30 +229,49 @@ def generate(
         longer than the context.
     """
     before = _checked_prefix(network, prefix)
-    tokens = [] if prefix is not None and prompt == "" else _tokens(network, prompt)
-    if not tokens and not len(before):
-        raise PromptError("prompt", "no tokens", "at least one: this network has no token that begins a text")
-    wrong = [token for token in tokens if not 0 <= token < network.vocabulary]
-    if wrong:
-        raise PromptError("prompt", f"token {wrong[0]}", f"0..{network.vocabulary - 1}")
-    if network.context is not None and len(before) + len(tokens) > network.context:
-        raise CapacityError(
-            "prompt", f"{len(before) + len(tokens)} tokens", f"at most {network.context}, the context",
-            "Shorten the prompt",
-        )  # fmt: skip
+    tokens = _checked_prompt(network, prompt, len(before))
     if max_new_tokens < 1:
         raise PromptError("max_new_tokens", str(max_new_tokens), "1 or more")
     if when_full not in ("stop", "slide"):
         raise PromptError("when_full", repr(when_full), "'stop' or 'slide'")
     if engine is not None and engine.network is not network:
         raise PromptError("engine", "an engine of another network", "SettledEngine(network)")
-    sampling = Sampling(temperature, top_k, top_p, seed)
+    if do_sample is False and temperature:
+        raise PromptError("do_sample", f"False, and temperature {temperature}", "one of them")
+    sampling = Sampling(temperature or float(bool(do_sample)), top_k, top_p, seed)
+    stopping = Stopping(network, eos_token_id, stop_strings)
     engine = SettledEngine(network) if engine is None else engine
-    return Generation(network, tokens, max_new_tokens, sampling, streamer, when_full, engine, before)
+    return Generation(network, tokens, max_new_tokens, sampling, stopping, streamer, when_full, engine, before)
 
 
-def _tokens(network: Network, prompt: str | Sequence[int]) -> list[int]:
-    return Text(network).encode(prompt) if isinstance(prompt, str) else [int(token) for token in prompt]
+def _checked_prompt(network: Network, prompt: str | Sequence[int] | IntArray, before: int) -> list[int]:
+    """Tokens of a prompt. before: positions that stand before it."""
+    tokens = [] if before and isinstance(prompt, str) and not prompt else _tokens(network, prompt)
+    if not tokens and not before:
+        raise PromptError("prompt", "no tokens", "at least one: this network has no token that begins a text")
+    wrong = [token for token in tokens if not 0 <= token < network.vocabulary]
+    if wrong:
+        raise PromptError("prompt", f"token {wrong[0]}", f"0..{network.vocabulary - 1}")
+    if network.context is not None and before + len(tokens) > network.context:
+        got, room = f"{before + len(tokens)} tokens", f"at most {network.context}, the context"
+        raise CapacityError("prompt", got, room, "Shorten the prompt")
+    return tokens
+
+
+def _tokens(network: Network, prompt: str | Sequence[int] | IntArray) -> list[int]:
+    """Tokens of text, or of one row of numbers."""
+    if isinstance(prompt, str):
+        return Text(network).encode(prompt)
+    try:
+        given = np.asarray(prompt)
+    except ValueError as error:  # rows of different lengths
+        raise PromptError("prompt", str(error), "text, or token numbers (n,) or (1, n)") from error
+    if given.ndim == 2 and len(given) == 1:
+        given = given[0]
+    if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+        got = f"shape {given.shape} of {given.dtype}"
+        raise PromptError("prompt", got, "text, or token numbers (n,) or (1, n)", "snngen batch takes several prompts")
+    return [int(token) for token in given]
 
 
 def _checked_prefix(network: Network, prefix: IntArray | None) -> IntArray:

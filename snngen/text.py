@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
+from typing import Any
 
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from snngen.errors import FormatError, PromptError
+from snngen.errors import FormatError, PromptError, UnsupportedError
 from snngen.network import Network
 
 
@@ -53,6 +55,23 @@ class Text:
     def stream(self) -> TextStream:
         """A decoder that is fed token by token."""
         return TextStream(self._tokenizer, self._silent)
+
+
+def for_transformers(network: Network) -> Any:
+    """A network's tokenizer as a `transformers.PreTrainedTokenizerFast`, with its begin and end tokens as bos and eos.
+
+    raises: PromptError for a network without a tokenizer, UnsupportedError where `transformers` is not installed.
+    """
+    try:
+        make = importlib.import_module("transformers").PreTrainedTokenizerFast
+    except ImportError as error:
+        raise UnsupportedError("transformers", str(error), "the package", "pip install transformers") from error
+    if network.tokenizer is None:
+        raise PromptError("network", "no tokenizer", "one", "give tokens, or convert with --tokenizer")
+    tokenizer = _parsed(network.tokenizer)
+    special = {"bos_token": network.begin, "eos_token": next(iter(network.end), None)}
+    named = {name: tokenizer.id_to_token(token) for name, token in special.items() if token is not None}
+    return make(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **named)
 
 
 def _parsed(tokenizer: str) -> Tokenizer:
