@@ -5,6 +5,7 @@ The one is compared with the other on one chip, so both are counted per populati
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -74,9 +75,31 @@ def spiking(ledger: Ledger, code: str, phase: str) -> Work:
         ledger.synaptic_operations(code, phase).sum(axis=0) / tokens,
         ledger.bytes_read(phase).sum(axis=0) / tokens,
         ticks,
-        min(1.0, ticks) if phase == PREFILL else ticks,  # prompt tokens are known: stages can overlap them
+        _follow(ticks, phase),
         staged=ledger.code is None,
     )
+
+
+def each_token(ledger: Ledger, code: str) -> Iterator[Work]:
+    """What a run did at each of its tokens, in the order in which they were run; `spiking` has the means of these."""
+    counts = (
+        ledger.neuron_updates().astype(np.float64),
+        ledger.events(code).astype(np.float64),
+        ledger.synaptic_operations(code).astype(np.float64),
+        ledger.bytes_read().astype(np.float64),
+    )
+    for row, ticks in enumerate(ledger.ticks(code).tolist()):
+        follow = _follow(float(ticks), ledger.phases[row])
+        updates, events, operations, read = (column[row] for column in counts)
+        yield Work(
+            ledger.network, "ledger of the run", updates, events, operations, read, float(ticks), follow,
+            staged=ledger.code is None,
+        )  # fmt: skip
+
+
+def _follow(ticks: float, phase: str) -> float:
+    """Ticks per token when tokens follow each other closely: those of a prompt are known, so stages can overlap."""
+    return min(1.0, ticks) if phase == PREFILL else ticks
 
 
 def _read_by_all(synapse: Synapse) -> int:

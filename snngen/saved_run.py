@@ -11,8 +11,8 @@ Layout, version 1:
     /ledger/projections  (rows, projections, 6) int64
     /active              (generated, ceil(neurons / 8)) uint8: one bit per neuron, population after population, the
                          highest bit first; 1 where its code was not zero when that token was chosen
-    /last_token          (events, 4) int32: tick, population, neuron, payload of the spikes of the last token that was
-                         read; only where spikes were really sent
+    /last_token          (events, 4) int32: tick, population, neuron, payload of spikes of the last token that was
+                         read, evenly thinned out where they are many; only where spikes were really sent
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import numpy.typing as npt
 import snngen
 from snngen import machine
 from snngen.certificate import Certificate, Mismatch
-from snngen.engines.ticked import TickedEngine
+from snngen.engines.ticked import Recorder, TickedEngine
 from snngen.errors import FormatError, PromptError, SnngenError
 from snngen.generation import Generation
 from snngen.integers import IntArray
@@ -46,7 +46,7 @@ from snngen.text import Text
 
 FORMAT, VERSION = "snngen run", 1
 MADE_BY = "a run saved by `snngen generate --save`"
-MOST_EVENTS = 2**20  # of the last token that are kept
+MOST_EVENTS = 2**18  # of the last token that are kept
 TICK, POPULATION, NEURON, PAYLOAD = range(4)
 PACKED = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
 
@@ -63,7 +63,8 @@ class About:
     projections: how many. provenance: of the network. prefill_rate, generate_rate: tokens/s on this machine.
     certificate: as a dict, or None where none was made. command: what was typed. created: UTC, ISO 8601.
     versions: of snngen and of what it computes with. machine: processor and system.
-    last_events, last_ticks: spikes and ticks of the last token that was read, 0 where none were sent.
+    last_events, last_ticks: spikes and ticks of the last token that was read, 0 where none were sent. last_every: one
+    in so many of its spikes is in the file.
     """
 
     pieces: list[str]
@@ -89,6 +90,7 @@ class About:
     machine: dict[str, str]
     last_events: int
     last_ticks: int
+    last_every: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +98,7 @@ class SavedRun:
     """A generation as it was saved; the arrays are those of the file (see above).
 
     seal: SHA-256 of the file's contents. certificate: None where none was made.
-    last: spikes of the last token, or None where none were sent; fewer than `about.last_events` where those were too
-    many to be kept.
+    last: spikes of the last token, one in `about.last_every` of them, or None where none were sent.
     """
 
     path: Path
@@ -146,29 +147,42 @@ class SavedRun:
 class LastToken:
     """A recorder of the ticked engine that keeps the spikes of the token that was run last, at most `MOST_EVENTS`.
 
-    events: (events, 4) int32 rows of tick, population, neuron, payload. count: how many there were. ticks: it took.
+    Where there are more, every second is kept, or every fourth, and so on, in the order in which they were fired.
+
+    also: another recorder that is told the same, such as a trace.
+    events: (events, 4) int32 rows of tick, population, neuron, payload. every: one in so many was kept.
+    count: how many there were. ticks: it took.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, also: Recorder | None = None) -> None:
+        self.also = also
         self._parts: list[IntArray] = []
-        self._kept = self._count = 0
+        self._count, self._every = 0, 1
         self.events: IntArray = np.zeros((0, 4), dtype=np.int32)
         self.count = self.ticks = 0
+        self.every = 1
 
     def record(self, events: IntArray) -> None:
         """Spikes of the token under way."""
-        kept = events[: MOST_EVENTS - self._kept]
-        self._parts.append(kept)
-        self._kept, self._count = self._kept + len(kept), self._count + len(events)
+        if self.also is not None:
+            self.also.record(events)
+        self._parts.append(events[-self._count % self._every :: self._every])
+        self._count += len(events)
+        while sum(map(len, self._parts)) > MOST_EVENTS:
+            self._parts, self._every = [np.concatenate(self._parts)[::2]], 2 * self._every
 
     def token(self, number: int, ticks: int) -> None:
         """The token under way is done."""
+        if self.also is not None:
+            self.also.token(number, ticks)
         self.events = np.concatenate([np.zeros((0, 4), dtype=np.int32), *self._parts])
-        self.count, self.ticks = self._count, ticks
-        self._parts, self._kept, self._count = [], 0, 0
+        self.count, self.ticks, self.every = self._count, ticks, self._every
+        self._parts, self._count, self._every = [], 0, 1
 
     def reset(self) -> None:
         """Nothing is kept from token to token."""
+        if self.also is not None:
+            self.also.reset()
 
 
 class RunRecorder:
@@ -232,7 +246,8 @@ class RunRecorder:
                 group.create_dataset(name, data=counts, **(PACKED if counts.size else {}))
             file.create_dataset("active", data=np.stack(self._active), **PACKED)
             if self._last is not None:
-                file["last_token"] = self._last.events.astype(np.int32)
+                events = self._last.events.astype(np.int32)
+                file.create_dataset("last_token", data=events, **(PACKED if events.size else {}))
 
         write_sealed(path, FORMAT, fill)
 
@@ -288,6 +303,7 @@ def _about(
         machine={"processor": machine.processor(), "system": platform.platform()},
         last_events=0 if last is None else last.count,
         last_ticks=0 if last is None else last.ticks,
+        last_every=1 if last is None else last.every,
     )
 
 
@@ -334,7 +350,14 @@ def _take(file: h5py.File, where: str, size: int) -> SavedRun:
     return run
 
 
-_KINDS = {"str": str, "int": int, "bool": bool, "float": (int, float), "list": list, "dict": dict}
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "str": str,
+    "int": int,
+    "bool": bool,
+    "float": (int, float),
+    "list": list,
+    "dict": dict,
+}
 
 
 def _checked(told: dict[str, Any]) -> About:
@@ -397,8 +420,11 @@ def _check_values(run: SavedRun, where: str) -> None:
         raise FormatError(where, "rows of tokens that there are not", f"0..{len(run.tokens) - 1}, or -1")
     if PHASES[int(run.phases[0])] != PREFILL:
         raise FormatError(where, "a run that begins without its prompt", f"{PREFILL} first")
+    expected = 0 if run.last is None else -(-run.about.last_events // max(1, run.about.last_every))
+    if run.about.last_every < 1 or (run.last is not None and len(run.last) != expected):
+        raise FormatError(where, "another number of spikes than it says", f"{expected} of the last token")
     if run.last is not None and len(run.last):
         ticks, places, neurons = (run.last[:, column] for column in (TICK, POPULATION, NEURON))
-        inside = 0 <= places.min() <= places.max() < len(sizes) and 0 <= ticks.min()
+        inside = 0 <= places.min() <= places.max() < len(sizes) and ticks.min() >= 0
         if not inside or neurons.min() < 0 or (neurons >= sizes[places]).any():
             raise FormatError(where, "spikes outside their populations", "spikes of this run")

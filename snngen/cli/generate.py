@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Iterable
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -28,10 +31,11 @@ from snngen.cli.terminal import (
 )
 from snngen.engines import Engine
 from snngen.engines.settled import SettledEngine
-from snngen.engines.ticked import TickedEngine
+from snngen.engines.ticked import Recorder, TickedEngine
 from snngen.errors import PromptError
 from snngen.generation import Generation
 from snngen.network import Network
+from snngen.saved_run import LastToken, RunRecorder
 from snngen.summary import describe_generation, print_energy, print_generation
 from snngen.text import Text
 from snngen.trace import TraceWriter
@@ -62,6 +66,9 @@ def generate(
         bool, typer.Option("--stop-when-safe", help="ticked: end a token once its answer cannot change any more")
     ] = False,
     trace: Annotated[Path | None, typer.Option(help="ticked: write every event to this file (.h5)")] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="write text, counts, certificate and spikes to this file (.h5), for report")
+    ] = None,
     chip: Annotated[str, typer.Option(help="chips to price, comma-separated")] = "loihi2,loihi1,jetson-orin-nano",
     certificate: Annotated[bool, typer.Option(help="compare every code with the reference")] = True,
     json_path: Json = None,
@@ -73,10 +80,11 @@ def generate(
     from snngen.hardware.price import price
 
     priced = [chips.by_name(name) for name in chip.split(",") if name]
-    require_all_writable(json_path, trace, out)
+    require_all_writable(json_path, trace, out, save)
     if out is not None:
-        if len(arguments) != 1:
-            raise PromptError("generate --out", f"{len(arguments)} arguments", "MODEL alone: a picture has no prompt")
+        if len(arguments) != 1 or save is not None:
+            got = "--save" if save is not None else f"{len(arguments)} arguments"
+            raise PromptError("generate --out", got, "MODEL alone: a picture has no prompt, and no text to save")
         network = snngen.load(arguments[0])
         with ExitStack() as stack:
             runner = _engine(stack, network, code, engine, schedule, max_ticks, stop_when_safe, trace)
@@ -91,12 +99,17 @@ def generate(
         )
     sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed, "when_full": when_full}
     with ExitStack() as stack:
-        runner = _engine(stack, network, code, engine, schedule, max_ticks, stop_when_safe, trace)
+        last = None if save is None else LastToken()
+        runner = _engine(stack, network, code, engine, schedule, max_ticks, stop_when_safe, trace, last)
         generation = run(network, prompt, tokens, engine=runner, **sampling)  # type: ignore[arg-type]
+        recorder = None if save is None else RunRecorder(generation, last if runner.spikes else None)
         with Console(stderr=True).status("compiling the kernels (once)" if not quiet else "", spinner="dots"):
             runner.warm()
-        _say(generation, silent=is_stdout(json_path))
+        _say(generation, generation if recorder is None else recorder, silent=is_stdout(json_path))
     checked = _certified(generation, quiet) if certificate else None
+    if save is not None and recorder is not None:
+        typed = shlex.join(["snngen", *sys.argv[1:]])
+        recorder.save(save, checked, code=code, model="" if model is None else model, command=typed)
     sent = None if runner.spikes else code
     breakdowns = [price(generation.ledger, one, sent) for one in priced]
     if json_path is not None:
@@ -118,8 +131,9 @@ def _engine(
     max_ticks: int | None,
     stop_when_safe: bool,
     trace: Path | None,
+    last: LastToken | None = None,
 ) -> Engine:
-    """The engine that the options ask for; a trace is closed by the stack."""
+    """The engine that the options ask for; a trace is closed by the stack, and told what `last` is told."""
     spike_code = codes.by_name(code)
     ticking = schedule or max_ticks or stop_when_safe or trace or not spike_code.exact
     kind = engine or ("ticked" if ticking else "settled")
@@ -131,16 +145,20 @@ def _engine(
             raise PromptError("--engine settled", wrong, "--engine ticked for these")
         return SettledEngine(network)
     order: Any = schedule or "layered"
-    recorder = None if trace is None else stack.enter_context(TraceWriter(trace, network, spike_code.name, order))
+    recorder: Recorder | None = None
+    if trace is not None:
+        recorder = stack.enter_context(TraceWriter(trace, network, spike_code.name, order))
+    if last is not None:
+        last.also, recorder = recorder, last
     return TickedEngine(
         network, spike_code, order, max_ticks=max_ticks, recorder=recorder, stop_when_safe=stop_when_safe
     )
 
 
-def _say(generation: Generation, silent: bool) -> None:
-    """Stream prompt and text to standard output as they come."""
+def _say(generation: Generation, coming: Iterable[int], silent: bool) -> None:
+    """Stream prompt and text to standard output as they come. coming: the tokens, as they are generated."""
     decoder = Text(generation.network).stream()
-    for token in chain(generation.prompt, generation):
+    for token in chain(generation.prompt, coming):
         if not silent:
             speak(decoder.put(token))
     if not silent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-VOID = ("img", "meta", "link", "br", "rect", "line", "path")
+VOID = ("img", "meta", "link")  # those of SVG have an end, or they would hold what follows
 
 # Control characters, which HTML drops or forbids, as the pictures that Unicode has of them; tab and newline stay.
 _VISIBLE = {code: chr(0x2400 + code) for code in range(0x20) if code not in (0x09, 0x0A)} | {0x7F: "\u2421"}
@@ -27,7 +27,7 @@ def escape(value: object) -> Markup:
     return value if isinstance(value, Markup) else Markup(html.escape(clean(str(value)), quote=True))
 
 
-def tag(name: str, *children: object, **attributes: object) -> Markup:
+def tag(name: str, /, *children: object, **attributes: object) -> Markup:
     """An element. attributes: `class_` is ``class``, `data_label` is ``data-label``; None and False leave one out."""
     parts = [name]
     for key, value in attributes.items():
