@@ -76,7 +76,8 @@ def weigh(
     stand_alone()
     tokens, begin, end, size, pitch = extent
     stretches = 8 // bits
-    tile = max(rows.BLOCK, min(rows.TILE, total.size // (tokens * stretches)) // rows.BLOCK * rows.BLOCK)
+    most = min(rows.WHOLE if end - begin <= rows.WHOLE else rows.TILE, total.size // (tokens * stretches))
+    tile = max(rows.BLOCK, most // rows.BLOCK * rows.BLOCK)
     for first in range(begin, end, tile):
         length = min(tile, end - first)
         rows.add(chosen, whole, weights, width, bits, first, length, codes, tokens, total)

@@ -31,8 +31,9 @@ Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 BLOCK = 64  # columns that are added at once; rows are read, and sums kept, in whole blocks
 GROUP = 8  # events that are added at once
 LARGEST = 127  # magnitude of a code that is added as it is; larger ones come in parts
+LONG = 2048  # bytes of a row from which on rows are fetched one by one
 AHEAD = 8192  # bytes of rows that are fetched before they are read
-TILE = 2048  # sums that stay in the first-level cache while rows stream through
+TILE, WHOLE = 2048, 4096  # sums that stay in the first-level cache; rows up to this long are read in one piece
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 
@@ -151,27 +152,45 @@ def _function(module: ir.Module, bits: int) -> ir.Function:
     function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block())
     event, coming, weights, width, begin, length, codes, tokens, total = function.args
-    rows, later = (
-        [
-            builder.gep(weights, [builder.add(builder.mul(builder.sext(builder.load(place), I64), width), begin)])
-            for place in (builder.gep(numbers, [I64(k)]) for k in range(GROUP))
-        ]
-        for numbers in (event, coming)
-    )
+    rows = [_row(builder, event, I64(k), weights, width, begin) for k in range(GROUP)]
     prefetch = builder.module.declare_intrinsic(
         "llvm.prefetch", [pointers[1]], ir.FunctionType(ir.VoidType(), [pointers[1], I32, I32, I32])
     )
-    with cgutils.for_range_slice(builder, I64(0), length, I64(WIDTH), I64) as (j, _):
-        for row in later:
-            builder.call(prefetch, [builder.gep(row, [j]), I32(0), I32(3), I32(1)])  # to read, into all caches, data
-        for stretch in range(8 // bits):
-            quads = _quads(builder, rows, j, bits, stretch)
-            with cgutils.for_range(builder, tokens) as loop:
-                first = builder.add(builder.mul(loop.index, I64(8 // bits)), I64(stretch))
-                into = builder.gep(total, [builder.add(builder.mul(first, length), j)])
-                _accumulate(builder, quads, builder.gep(codes, [builder.mul(loop.index, I64(GROUP))]), into)
+    # Meanwhile coming rows are fetched: long ones one after the other, as memory likes it; short ones all at once.
+    long = builder.icmp_signed(">=", length, I64(LONG))
+    steps = builder.select(long, I64(GROUP), I64(1))
+    step = builder.and_(builder.add(builder.udiv(length, steps), I64(BLOCK - 1)), I64(-BLOCK))
+    with cgutils.for_range(builder, steps) as outer:
+        first = builder.mul(outer.index, step)
+        last = builder.add(first, step)
+        last = builder.select(builder.icmp_signed("<", last, length), last, length)
+        one = _row(builder, coming, outer.index, weights, width, begin)
+        fetched = [
+            builder.select(
+                long, builder.gep(one, [I64(BLOCK * k)]), _row(builder, coming, I64(k), weights, width, begin)
+            )
+            for k in range(GROUP)
+        ]
+        with cgutils.for_range_slice(builder, first, last, I64(WIDTH), I64) as (j, _):
+            ahead = builder.mul(builder.sub(j, first), steps)
+            for place in fetched:
+                builder.call(prefetch, [builder.gep(place, [ahead]), I32(0), I32(3), I32(1)])  # to read, data
+            for stretch in range(8 // bits):
+                quads = _quads(builder, rows, j, bits, stretch)
+                with cgutils.for_range(builder, tokens) as loop:
+                    at = builder.add(builder.mul(loop.index, I64(8 // bits)), I64(stretch))
+                    into = builder.gep(total, [builder.add(builder.mul(at, length), j)])
+                    _accumulate(builder, quads, builder.gep(codes, [builder.mul(loop.index, I64(GROUP))]), into)
     builder.ret_void()
     return function
+
+
+def _row(
+    builder: ir.IRBuilder, numbers: ir.Value, k: ir.Value, weights: ir.Value, width: ir.Value, begin: ir.Value
+) -> ir.Value:
+    """Where the part of row numbers[k] lies that begins at `begin`."""
+    number = builder.sext(builder.load(builder.gep(numbers, [k])), I64)
+    return builder.gep(weights, [builder.add(builder.mul(number, width), begin)])
 
 
 def _quads(builder: ir.IRBuilder, rows: list[ir.Value], j: ir.Value, bits: int, stretch: int) -> list[list[ir.Value]]:
@@ -381,7 +400,7 @@ def sum_of(codes: Ints, whole: int, token: int, tokens: int) -> int:
 def scratch_size(sources: int, targets: int, tokens: int) -> int:
     """int32 entries that `deliver.dense` and `weigh` need for so many neurons."""
     events = 2 * (sources + GROUP)  # a payload may come in parts
-    return events + events * tokens // 4 + max(4 * TILE, targets + 4 * BLOCK, 4 * BLOCK * tokens)
+    return events + events * tokens // 4 + max(4 * WHOLE, targets + 4 * BLOCK, 4 * BLOCK * tokens)
 
 
 @njit(cache=True, **LEAN)
