@@ -74,6 +74,9 @@ def read_events(path: str | Path) -> dict[str, NodeEvents]:
 def write_recording(spikes: Spikes, network: DynamicNetwork, path: str | Path) -> None:
     """Write the spikes of a run as NIR event data: a node per population, one sample, times in seconds, values 1.
 
+    It ends a whole millisecond or more after the last spike, at a multiple of a millisecond: NIR's `to_time_gridded`
+    has no step for a spike in an unfinished one.
+
     raises: see `write_events`.
     """
     nodes = {}
@@ -83,7 +86,7 @@ def write_recording(spikes: Spikes, network: DynamicNetwork, path: str | Path) -
         nothing = np.zeros(count, dtype=np.int64)
         nodes[name] = NodeEvents(size, nothing, own.times_ns / 1e9, own.neurons.astype(np.int64), np.ones(count))
     last = int(spikes.times_ns.max(initial=0))
-    write_events(nodes, path, 1, last / 1e9)
+    write_events(nodes, path, 1, (last // 10**6 + 2) / 1e3)
 
 
 def read_recording(path: str | Path, sample: int = 0) -> Spikes:
