@@ -19,7 +19,7 @@ NO_TOKENS = np.zeros(0, dtype=np.int64)
 BATCHED = (deliver.DENSE, deliver.PACKED)  # as `kernel.batched` has it
 BY_CODES = (deliver.ONE_TO_ONE, deliver.ROTARY)  # synapses that take all codes at once
 BLOCK_TOKENS = 16  # of a prompt that run together, at most
-BLOCK_BYTES = 2**26  # that their codes and drives may take
+BLOCK_BYTES = 2**25  # that their codes and drives may take
 SHARED_BYTES = 2**17  # of weights from which on threads share a delivery
 
 

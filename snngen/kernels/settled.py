@@ -53,7 +53,7 @@ STRETCH = 2**14  # neurons that are counted together
 # and 16 bits. DONE: parts of it that are done. TURN: deliveries offered so far. TOKENS: of the block under way.
 OFFER, DONE, TURN, TOKENS = range(0, 32, 8)
 SIGNALS = 32
-PARTS = 2  # of a shared delivery for each thread
+PARTS = 1  # of a shared delivery for each thread
 SPINS, LOOKS = 2000, 4000  # looks at a signal until a core is left to others, and until a thread goes to sleep
 
 
