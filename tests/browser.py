@@ -22,7 +22,7 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-default-apps", "--disable-extensions",
     "--mute-audio", "--hide-scrollbars", "--disable-dev-shm-usage", "--remote-debugging-pipe",
 )  # fmt: skip
-SECONDS = 60  # that an answer may take, on a machine that does other things
+SECONDS = 150  # that an answer may take, on a machine that does other things
 
 
 def found() -> str | None:
