@@ -52,7 +52,7 @@ WHY: dict[str, str] = {
     "16 MB of weights": "On the line: 59 to 61 % from run to run.",
     "512 MB of weights": ROWS_FROM_DRAM,
     "64 MB of weights, DRAM, engine": "Each thread reads half of every row: shorter streams than rows of its own would be.",
-    "peak memory, 110M": "The spare slots of a prompt's block; they have been halved since.",
+    "peak memory, 110M": "The slots of a prompt's block take 32 MB; fewer would slow prompts of larger models.",
     "first token, cold": "Compiling the kernels; `snngen compile` does it ahead, then the first token takes what it takes warm.",
 }
 
