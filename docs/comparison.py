@@ -141,10 +141,8 @@ def speed() -> Iterator[str]:
         cells = [f"{by_rate[rate]:.2f} ms" if rate in by_rate else "" for rate in rates]
         ratio = f"{by_rate[rates[-1]] / by_rate[rates[0]]:.1f}" if {rates[0], rates[-1]} <= by_rate.keys() else ""
         yield row(name, fires[name], *cells, ratio)
-    yield from (
-        "",
-        f"`{result['command']}`, {result['date'][:10]}, {result['machine']['processor']}, best of its runs, one thread (Lava: all):",
-    )
+    yield from ("", f"`{result['command']}`, {result['date'][:10]}, {result['machine']['processor']},")
+    yield "best of its runs, one thread (Lava: all):"
     yield ", ".join(f"{name} {version}" for name, version in sorted(result["versions"].items()))
 
 
