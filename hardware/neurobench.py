@@ -4,6 +4,7 @@ NeuroBench 2.3 counts by hooks on torch modules. So a network is shown to it as 
 on what the engine sent: the engine computes, its ledger counts, and NeuroBench counts once more from the spikes that
 pass by. Both counts are equal, integer by integer (`tests/hardware/test_neurobench.py`).
 
+    # pip install --no-deps neurobench: it asks for torchaudio and tonic, which scoring a network does not need
     from neurobench.benchmarks import Benchmark
     from neurobench.metrics.static import ConnectionSparsity, Footprint, ParameterCount
     from neurobench.metrics.workload import ActivationSparsity, SynapticOperations
@@ -41,6 +42,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from neurobench.models import NeuroBenchModel
 from torch import Tensor, nn
 
 from snngen.codes import by_name
@@ -55,11 +57,6 @@ from snngen.synapses.convolution import Convolution
 from snngen.synapses.dense import Dense
 from snngen.synapses.packed import Packed
 from snngen.synapses.sparse import Sparse
-
-try:
-    from neurobench.models import NeuroBenchModel
-except ImportError as error:
-    raise UnsupportedError("NeuroBench", str(error), "the package neurobench", "pip install neurobench") from error
 
 MATRICES = (Dense, Packed, Sparse)
 
