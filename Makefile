@@ -8,11 +8,11 @@ CACHE := $(CURDIR)/.numba_cache
 export NUMBA_CACHE_DIR ?= $(CACHE)
 # The tests that compare with torch and transformers run on the Python of CI; elsewhere they are skipped, unless
 # EXTRAS=test,parity asks for them (on Linux, PyPI's torch may bring several gigabytes of CUDA).
-EXTRAS ?= $(shell $(PYTHON) -c 'import sys; print("test,parity" if sys.version_info[:2] == (3, 11) else "test")')
+EXTRAS ?= $(shell $(PYTHON) -c 'import sys; print("test,parity,docs" if sys.version_info[:2] == (3, 11) else "test")')
 
 # Libraries that tests compare with and nothing depends on. Without their dependencies: norse asks for a torchvision that
 # it does not use and that does not load beside the CPU build of torch.
-PEERS := snntorch norse nirtorch sanafe torchao brevitas dependencies
+PEERS := snntorch norse nirtorch sanafe torchao brevitas dependencies neurobench tonic importRosbag expelliarmus cffconvert
 
 # Lava runs on Python 3.10 only: where there is one, its tests get an environment of their own; elsewhere they are skipped.
 PYTHON310 ?= $(firstword $(wildcard $(shell pyenv root 2>/dev/null)/versions/3.10.*/bin/python3.10) $(shell command -v python3.10))
@@ -71,11 +71,11 @@ CACHE := $(CURDIR)/.numba_cache
 export NUMBA_CACHE_DIR ?= $(CACHE)
 # The tests that compare with torch and transformers run on the Python of CI; elsewhere they are skipped, unless
 # EXTRAS=test,parity asks for them (on Linux, PyPI's torch may bring several gigabytes of CUDA).
-EXTRAS ?= $(shell $(PYTHON) -c 'import sys; print("test,parity" if sys.version_info[:2] == (3, 11) else "test")')
+EXTRAS ?= $(shell $(PYTHON) -c 'import sys; print("test,parity,docs" if sys.version_info[:2] == (3, 11) else "test")')
 
 # Libraries that tests compare with and nothing depends on. Without their dependencies: norse asks for a torchvision that
 # it does not use and that does not load beside the CPU build of torch.
-PEERS := snntorch norse nirtorch sanafe torchao brevitas dependencies
+PEERS := snntorch norse nirtorch sanafe torchao brevitas dependencies neurobench tonic importRosbag expelliarmus cffconvert
 
 # Lava runs on Python 3.10 only: where there is one, its tests get an environment of their own; elsewhere they are skipped.
 PYTHON310 ?= $(firstword $(wildcard $(shell pyenv root 2>/dev/null)/versions/3.10.*/bin/python3.10) $(shell command -v python3.10))

@@ -1,6 +1,7 @@
-"""How fast the settled engine, which runs on one thread, generates.
+"""How fast the settled engine generates, on one thread.
 
-    python benchmarks/generate.py [--model NETWORK.h5] [--prompt TEXT] [--tokens N] [--repeats N] [--json FILE]
+    python benchmarks/generate.py [--model NETWORK.h5] [--prompt TEXT] [--tokens N] [--repeats N] [--compilations N]
+                                  [--json FILE]
 
 Four figures, each measured several times, given as best, median and worst:
 

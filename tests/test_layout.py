@@ -40,7 +40,7 @@ def python(code: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120)
 
 
-OPTIONAL = {"torch", "snntorch", "norse", "lava"}  # of extras: what needs them is left out where they are absent
+OPTIONAL = {"torch", "snntorch", "norse", "lava", "neurobench"}  # of extras: what needs them is left out where they are absent
 
 
 def modules() -> Iterator[ModuleType]:
@@ -104,7 +104,7 @@ for found in pkgutil.walk_packages(snngen.__path__, "snngen."):
     try:
         importlib.import_module(found.name)
     except ModuleNotFoundError as error:
-        if error.name not in ("torch", "snntorch", "norse", "lava"):
+        if error.name not in (*OPTIONAL,):
             raise
     for name in snngen.__all__:
         value = getattr(snngen, name)
