@@ -50,13 +50,11 @@ class Settings:
         return self.bits.get(name, self.weight_bits)
 
     @property
-    def weight_high(self) -> int:
-        return int(2 ** (self.weight_bits - 1) - 1)
-
-    @property
     def high(self) -> int:
+        """Largest magnitude of a code that passes weights."""
         return int(2 ** (self.activation_bits - 1) - 1)
 
     @property
     def wide_high(self) -> int:
+        """Largest magnitude of a code that passes no weight."""
         return int(2 ** (max(self.wide_bits, self.activation_bits) - 1) - 1)

@@ -38,11 +38,6 @@ def distances(limits: Limits, places: IntArray, sender: IntArray, receiver: IntA
     return np.abs(routers[sender] - routers[receiver]).sum(axis=1), chips
 
 
-def routed(events: FloatArray, ways: FloatArray, order: IntArray) -> float:
-    """Events times links, core i in seat order[i]. events, ways: (cores, cores)."""
-    return float((events * ways[np.ix_(order, order)]).sum())
-
-
 def swapped(events: FloatArray, ways: FloatArray, together: int) -> IntArray:
     """(cores,) seat of each core, after exchanging two as long as that shortens the way of all events.
 

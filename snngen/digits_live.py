@@ -32,7 +32,7 @@ class DigitsSource(PacedSource):
         if seed < 0 or (count is not None and count < 0):
             raise PromptError("digits", f"seed {seed}, count {count}", "0 or more")
         self._pictures, self._labels = digits(held_out=True)
-        self._seed, self._count = seed, count
+        self._count = count
         self._round = np.random.default_rng(seed).permutation(len(self._labels))
         super().__init__(CAMERA.sensor, fetching(self._chunks()), speed)
 

@@ -104,7 +104,8 @@ def test_weights_are_rounded_and_never_clipped(weight_bits: int, activation_bits
         wanted = weight.T.astype(np.float64) * source.scale[:, None]
         assert (np.abs(projection.synapse.matrix * unit - wanted) <= 0.5001 * unit).all(), name
         largest = np.abs(projection.synapse.matrix).max()
-        assert chosen.weight_high / 2 < largest <= chosen.weight_high, name  # the bits are used
+        high = 2 ** (chosen.weight_bits - 1) - 1
+        assert high / 2 < largest <= high, name  # the bits are used
         seen += 1
     assert seen == sum(isinstance(node.operation, Linear | Embedding) for node in graph.nodes)
 
