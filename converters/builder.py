@@ -51,6 +51,7 @@ class Signal:
 
     @property
     def potential(self) -> bool:
+        """Whether it is a potential, which has no code."""
         return self.high == 0
 
     @property

@@ -124,6 +124,7 @@ def calibration_tokens(
     """(sequences, tokens) token numbers to calibrate on: given, cut evenly from a text file, or sampled.
 
     count: sequences, of a text as many as it has, at most.
+    raises: FormatError for a file that is not such a text; PromptError for a text without a tokenizer, or too short.
     """
     length = LENGTH if graph.context is None else min(LENGTH, graph.context)
     if calibrate is None:

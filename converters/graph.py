@@ -81,7 +81,10 @@ class Graph:
         return any(name.startswith(BEFORE) for node in self.nodes for name in node.inputs)
 
     def add(self, name: str, operation: Operation, *inputs: str, codes: Codes | None = None) -> str:
-        """Append a node; returns its name. ``~name`` may name a node that is added later."""
+        """Append a node; returns its name. ``~name`` may name a node that is added later.
+
+        raises: UnsupportedError for a name that is taken, or an input that is not there.
+        """
         known = {self.entry, *(node.name for node in self.nodes)}
         if name in known or not {x for x in inputs if not x.startswith(BEFORE)} <= known:
             raise UnsupportedError(f"graph node {name}", f"inputs {inputs}", "a new name and inputs that exist")

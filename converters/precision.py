@@ -39,6 +39,8 @@ def sensitivities(
 
     tokens: (sequences, tokens) that the ranges were not chosen on. Weights are rounded to the nearest, as they are (not
     folded): this ranks layers, it does not quantize them.
+    progress: is told (layers done, layers in all).
+    raises: UnsupportedError for a graph that takes vectors.
     """
     if graph.channels:
         raise UnsupportedError("sensitivities", "a graph without tokens", "a graph that predicts tokens")

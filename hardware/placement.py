@@ -115,6 +115,7 @@ class Placement:
         """Most neuron updates and most synaptic operations on one core.
 
         updates: (populations,), operations: (projections,): totals, spread evenly over the neurons updated or driven.
+        raises: CapacityError for other shapes.
         """
         expected = (len(self.network.populations),), (len(self.network.projections),)
         if (np.shape(updates), np.shape(operations)) != expected:

@@ -187,6 +187,7 @@ class SpikingModule(nn.Module):
 
         spikes: (ticks, batch, size) of the only source. ticks: how many to run, by default as many as are given.
         returns: (ticks, batch, size) float64.
+        raises: PromptError for a network with several sources; otherwise as `run`.
         """
         if len(self.network.sources) != 1:
             names = [source.name for source in self.network.sources]

@@ -79,6 +79,7 @@ def fit(features: npt.ArrayLike, targets: npt.ArrayLike, high: int, penalty: flo
     features: (n, features) integers of 0..high. targets: (n, positions, channels) embeddings that the prefix of each
     should look like. high: largest code, and the code of the bias. penalty: on the squared weights, 0 or more.
     returns: (positions, features + 1, channels) float64, the bias last.
+    raises: PromptError for other shapes, no rows, or a penalty below 0.
     """
     sensed, wanted = np.asarray(features, dtype=np.float64), np.asarray(targets, dtype=np.float64)
     if sensed.ndim != 2 or wanted.ndim != 3 or len(sensed) != len(wanted) or not len(sensed) or penalty < 0:

@@ -92,7 +92,10 @@ class Ledger:
         return self.projections(COLUMN.get(self.known(code), settled.GRADED), phase)
 
     def known(self, code: str | None) -> str:
-        """The code that is asked for; a ledger of real spikes knows the one that was sent."""
+        """The code that is asked for; a ledger of real spikes knows the one that was sent.
+
+        raises: UnsupportedError for any other.
+        """
         if self.code is not None and code not in (None, self.code):
             raise UnsupportedError("ledger", f"code {code!r}", f"{self.code!r}, whose spikes were really sent")
         if self.code is None and code not in (None, *CODES):

@@ -49,6 +49,7 @@ def nats_per_token(
 
     cut: (tokens, how many at the start are not scored, at least 1); up to context + 1 tokens, as the last is only
         predicted. progress: is told how many tokens are done.
+    raises: PromptError where nothing is predicted.
     """
     engine = SettledEngine(network) if engine is None else engine
     unit = float(network[network.output].scale[0])

@@ -49,7 +49,10 @@ class Drawing:
         return bright[:, 0] if bright.shape[1] == GREY else np.ascontiguousarray(bright.transpose(0, 2, 3, 1))
 
     def grid(self, columns: int | None = None) -> Pixels:
-        """All pictures side by side, (height, width, 3); as many columns as rows, or a few more, where None."""
+        """All pictures side by side, (height, width, 3); as many columns as rows, or a few more, where None.
+
+        raises: PromptError for less than one column.
+        """
         pixels = self.pixels
         count, tall, wide = pixels.shape[:3]
         across = math.ceil(math.sqrt(count)) if columns is None else columns

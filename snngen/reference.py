@@ -15,7 +15,7 @@ from snngen.network import Network, Population, Projection
 
 
 def one_hot(tokens: Sequence[int] | IntArray, vocabulary: int) -> IntArray:
-    """(tokens, vocabulary) int64 codes: token t is one event of neuron t."""
+    """(tokens, vocabulary) int64 codes: token t is one event of neuron t. raises: PromptError for one outside."""
     chosen = np.asarray(tokens, dtype=np.int64)
     if chosen.size and not 0 <= chosen.min() <= chosen.max() < vocabulary:
         raise PromptError("tokens", f"values from {chosen.min()} to {chosen.max()}", f"0..{vocabulary - 1}")

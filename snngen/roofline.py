@@ -43,10 +43,12 @@ class Times:
 
     @property
     def best(self) -> float:
+        """The shortest, in seconds."""
         return min(self.seconds)
 
     @property
     def median(self) -> float:
+        """The middle one, in seconds."""
         return statistics.median(self.seconds)
 
 

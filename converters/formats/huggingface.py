@@ -244,6 +244,7 @@ def read_tokenizer(
     """A tokenizer.json that knows no token beyond the vocabulary, as JSON, and the token that it begins a text with.
 
     Appends what is worth knowing to `notes`.
+    raises: FormatError for a file that is none, or that knows more tokens than the vocabulary has.
     """
     text = _read_text(path, TOKENIZER_LIMIT)
     try:

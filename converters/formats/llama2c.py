@@ -35,6 +35,7 @@ class Header:
 
     @property
     def width(self) -> int:
+        """Channels of a head."""
         return self.dim // self.heads
 
 

@@ -1,8 +1,8 @@
 """torch state dicts: .pt, .pth and .ckpt files of `torch.save`, new (zip) and old (pickles).
 
-Only tensors are taken, by ``torch.load(weights_only=True)``, after the file was looked through (`torch_pickle.py`). A
-state dict does not say what it is a state of: the configuration lies beside it, as ``<name>.json`` or ``config.json``;
-without one a family recognises the names of the tensors.
+Only tensors are taken, by ``torch.load(weights_only=True)``, after the file was looked through
+(`converters/torch/pickle.py`). A state dict does not say what it is a state of: the configuration lies beside it, as
+``<name>.json`` or ``config.json``; without one a family recognises the names of the tensors.
 """
 
 from __future__ import annotations

@@ -105,7 +105,10 @@ class TorchEngine:
                 self._memory[projection] = torch.zeros(shape, dtype=torch.float64, device=self.device)
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these sequences only, in this order."""
+        """Go on with these sequences only, in this order.
+
+        raises: PromptError for none, or a number outside the batch.
+        """
         if not len(rows) or not all(0 <= row < self.batch for row in rows):
             raise PromptError("rows", str(list(rows)), f"one or more of 0..{self.batch - 1}")
         chosen = torch.tensor(rows, device=self.device)
@@ -142,7 +145,10 @@ class TorchEngine:
         self.position += 1
 
     def codes(self, name: str) -> IntArray:
-        """(batch, size) int64 codes (or potentials) of a population after the last step."""
+        """(batch, size) int64 codes (or potentials) of a population after the last step.
+
+        raises: PromptError for a population that the last step left out.
+        """
         size = self.network[name].size
         if name not in self._codes:
             raise PromptError(name, "a population that the last step left out", "one that ran", "step(..., read=True)")

@@ -32,7 +32,7 @@ class Spikes:
         return self.times_ns // 1000
 
     def of(self, name: str) -> Spikes:
-        """Those of one population."""
+        """Those of one population. raises: PromptError for a name that is none."""
         if name not in self.names:
             raise PromptError("Spikes", f"population {name!r}", "one of " + ", ".join(self.names))
         chosen = self.populations == self.names.index(name)

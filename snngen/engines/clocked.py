@@ -179,7 +179,7 @@ class ClockedEngine:
         return Spikes.joined(parts, names)
 
     def potential(self, name: str) -> Floats:
-        """(n,) potentials of a population after the last step."""
+        """(n,) potentials of a population after the last step. raises: PromptError for a name that is none."""
         if name not in self._rules:
             raise PromptError("potential", f"population {name!r}", "one of " + ", ".join(self._rules))
         v: Floats = self._rules[name].v.copy()

@@ -80,7 +80,10 @@ class ContinuousEngine:
         self.reset(start_us)
 
     def reset(self, start_us: int = 0) -> None:
-        """Back to the initial state, at a time: nothing on its way, counts at 0."""
+        """Back to the initial state, at a time in microseconds: nothing on its way, counts at 0.
+
+        raises: PromptError for a time below 0 or beyond the clock.
+        """
         if not 0 <= start_us <= LATEST_US:
             raise PromptError("reset", f"start_us={start_us}", f"0..{LATEST_US} microseconds")
         tables = self._tables
