@@ -1,5 +1,5 @@
 # make demo: install and generate text. make test: everything that CI checks. make bench: how fast it is.
-# make docs-pictures: remake every picture and table in the docs.
+# make docs: the site. make docs-pictures: remake every picture and table in the docs.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -49,7 +49,7 @@ bench: $(VENV)/.tested $(LAVA) $(RIVALS)/.installed $(CACHE)/.fresh
 	$(BIN)/python benchmarks/integrate_and_fire.py --rounds 3 --repeats 3 --threads 1 --json $(RESULTS)/integrate_and_fire.json
 	$(BIN)/python benchmarks/unary.py --models stories260K --tokens 1 --rounds 1 --json $(RESULTS)/unary.json
 	$(BIN)/python benchmarks/roofline.py --plot docs/pictures/speed_roofline.png --json $(RESULTS)/synapses.json
-	$(BIN)/python benchmarks/memory.py --without-scipy --json $(RESULTS)/memory.json
+	$(BIN)/python benchmarks/memory.py --without-scipy --shapes 15M 110M 1.1B --json $(RESULTS)/memory.json
 	$(BIN)/python benchmarks/generate.py --compilations 2 --json $(RESULTS)/generate.json
 	$(BIN)/python benchmarks/growth.py --plot docs/pictures/speed_growth.png --json $(RESULTS)/growth.json
 	$(BIN)/python benchmarks/gate.py --instructions --json $(RESULTS)/instructions.json
@@ -61,53 +61,7 @@ bench: $(VENV)/.tested $(LAVA) $(RIVALS)/.installed $(CACHE)/.fresh
 
 docs: $(VENV)/.tested $(CACHE)/.fresh
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --builder html docs docs/_build/html
-
-docs-pictures: remake every picture and table in the docs.
-PYTHON ?= python3
-VENV ?= .venv
-BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check
-CACHE := $(CURDIR)/.numba_cache
-export NUMBA_CACHE_DIR ?= $(CACHE)
-# The tests that compare with torch and transformers run on the Python of CI; elsewhere they are skipped, unless
-# EXTRAS=test,parity asks for them (on Linux, PyPI's torch may bring several gigabytes of CUDA).
-EXTRAS ?= $(shell $(PYTHON) -c 'import sys; print("test,parity,docs" if sys.version_info[:2] == (3, 11) else "test")')
-
-# Libraries that tests compare with and nothing depends on. Without their dependencies: norse asks for a torchvision that
-# it does not use and that does not load beside the CPU build of torch.
-PEERS := snntorch norse nirtorch sanafe torchao brevitas dependencies neurobench tonic importRosbag expelliarmus cffconvert
-
-# Lava runs on Python 3.10 only: where there is one, its tests get an environment of their own; elsewhere they are skipped.
-PYTHON310 ?= $(firstword $(wildcard $(shell pyenv root 2>/dev/null)/versions/3.10.*/bin/python3.10) $(shell command -v python3.10))
-LAVA := $(if $(PYTHON310),$(VENV)/lava/.installed)
-
-# Rivals that the benchmarks measure against, in an environment of their own: llama.cpp is compiled for this machine.
-RIVALS := $(VENV)/peers
-RESULTS := benchmarks/results
-
-.PHONY: demo test lint gate unit bench docs docs-pictures clean
-
-demo: $(VENV)/.installed $(CACHE)/.fresh
-	$(BIN)/snngen generate "ROMEO:" --tokens 400 --seed 1
-
-test: lint gate docs unit
-
-lint: $(VENV)/.tested
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	@# mypy needs torch, which is not installed everywhere; and NumPy's types are older on Python 3.10
-	if $(BIN)/python -c 'import sys, importlib.util as u; sys.exit(sys.version_info < (3, 11) or not u.find_spec("torch"))'; then $(BIN)/mypy; fi
-	$(BIN)/lint-imports
-
-unit: $(VENV)/.tested $(LAVA) $(CACHE)/.fresh
-	$(BIN)/python -m pytest
-
-bench: $(VENV)/.installed $(CACHE)/.fresh
-	$(BIN)/python benchmarks/generate.py
-	$(BIN)/python benchmarks/ticks.py
-	$(BIN)/python benchmarks/synapses.py
-	$(BIN)/python benchmarks/stream.py
-	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python docs/links.py
 
 docs-pictures: $(VENV)/.installed $(CACHE)/.fresh
 	$(BIN)/python docs/remake.py
