@@ -40,7 +40,13 @@ def python(code: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120)
 
 
-OPTIONAL = {"torch", "snntorch", "norse", "lava", "neurobench"}  # of extras: what needs them is left out where they are absent
+OPTIONAL = {
+    "torch",
+    "snntorch",
+    "norse",
+    "lava",
+    "neurobench",
+}  # of extras: what needs them is left out where they are absent
 
 
 def modules() -> Iterator[ModuleType]:

@@ -48,11 +48,18 @@ def register(command: str | None = None) -> None:
 
 
 def _without_scipy() -> None:
-    """Keep Numba from importing SciPy's linear algebra, which no kernel uses: a fifth of a second at every start."""
-    if "scipy" not in sys.modules:
-        sys.modules["scipy"] = None  # type: ignore[assignment]
+    """Keep Numba from importing SciPy's linear algebra, which no kernel uses: time and memory at every start."""
+    if "scipy.linalg" in sys.modules:
+        return
+    held = sys.modules.get("scipy")
+    sys.modules["scipy"] = None  # type: ignore[assignment]
+    try:
         importlib.import_module("numba.np.arraymath")
-        del sys.modules["scipy"]
+    finally:
+        if held is None:
+            del sys.modules["scipy"]
+        else:
+            sys.modules["scipy"] = held
 
 
 def _show_version(wanted: bool) -> None:

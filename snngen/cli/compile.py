@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -16,7 +18,7 @@ from snngen.errors import SnngenError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-GENERATE = "import snngen; snngen.SettledEngine(snngen.load()).warm()"
+GENERATE = "import snngen; snngen.SettledEngine(snngen.load(), threads=2).warm()"
 TICKS = "import snngen; from snngen.engines.ticked import TickedEngine; TickedEngine(snngen.load()).warm()"
 SENSORS = """
 import numpy as np
@@ -45,21 +47,26 @@ def _run(report: Callable[[int, int], None]) -> None:
     waiting, running = dict(PROGRAMS), dict[str, subprocess.Popen[str]]()
     done = 0
     report(done, len(PROGRAMS))
-    try:
+    with ExitStack() as stack:
+        messages = {name: stack.enter_context(tempfile.TemporaryFile("w+")) for name in PROGRAMS}
+        stack.callback(_stop, running)
         while waiting or running:
             while waiting and len(running) < (os.cpu_count() or 1):
                 name, program = waiting.popitem()
                 running[name] = subprocess.Popen(
-                    [sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+                    [sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=messages[name], text=True
                 )
             for name in [name for name, process in running.items() if process.poll() is not None]:
                 process = running.pop(name)
                 if process.returncode:
-                    last = (process.communicate()[1] or "no message").strip().splitlines()[-1]
+                    messages[name].seek(0)
+                    last = (messages[name].read().strip() or "no message").splitlines()[-1]
                     raise SnngenError(f"compile {name}", last, "kernels that compile", "Report this")
                 done += 1
                 report(done, len(PROGRAMS))
             time.sleep(0.05)
-    finally:
-        for process in running.values():
-            process.kill()
+
+
+def _stop(running: dict[str, subprocess.Popen[str]]) -> None:
+    for process in running.values():
+        process.kill()

@@ -16,7 +16,6 @@ from snngen.kernels import settled as kernel
 from snngen.network import Network, Population, Projection
 
 NO_TOKENS = np.zeros(0, dtype=np.int64)
-BATCHED = (deliver.DENSE, deliver.PACKED)  # as `kernel.batched` has it
 BY_CODES = (deliver.ONE_TO_ONE, deliver.ROTARY)  # synapses that take all codes at once
 BLOCK_TOKENS = 16  # of a prompt that run together, at most
 BLOCK_BYTES = 2**25  # that their codes and drives may take
@@ -59,6 +58,11 @@ class SettledEngine:
                 program.append(self._delivery(index, projection, len(program)))
         self._program = np.array(program, dtype=np.int64)
         self._whole, self._prefill = np.arange(len(program)), np.flatnonzero(self._feeds_memory())
+        self._unread = [  # drives that a memory gets where its target is left out
+            slice(layout.drive[p.target, p.operand], layout.drive[p.target, p.operand] + p.synapse.target_size)
+            for p in network.projections
+            if p.synapse.memory_bytes and p.source in layout.feeding and p.target not in layout.feeding
+        ]
         self.block = self._tokens_of_a_block()
         self.tables = self._tables()
         self._used = layout.neurons, layout.drives  # of what the tables hold: the rest was never written
@@ -98,9 +102,14 @@ class SettledEngine:
         }
         for row in self._program[self._prefill]:
             number = int(row[kernel.ROW])
-            batched = row[kernel.OPCODE] in BATCHED
+            batched = row[kernel.OPCODE] in kernel.BATCHED
             stretch += batched
-            ends = {number, int(row[kernel.FROM_ROW]), settled_by.get(number, number)} & shared
+            ends = {
+                number,
+                int(row[kernel.FROM_ROW]),
+                int(row[kernel.WRITER_ROW]),
+                settled_by.get(number, number),
+            } & shared
             for end in ends:
                 touched.setdefault(end, set()).update({stretch, -stretch} if batched else {stretch})
             stretch += batched
@@ -122,6 +131,8 @@ class SettledEngine:
     def warm(self) -> None:
         """Compile the kernel, or load it from Numba's cache, without running anything."""
         self._call(self._whole[:0], NO_TOKENS)
+        if self.threads > 1:
+            kernel.assist(1, self.threads, self.tables)
 
     def reset(self) -> None:
         """Forget all tokens: the next one is the first."""
@@ -203,6 +214,9 @@ class SettledEngine:
             threads = self.threads
             self._crew.wake()
         kernel.run(tokens, self.position, order, threads, self.tables)
+        if order is self._prefill:
+            for unread in self._unread:
+                self.tables.drives[unread] = 0
 
     def _slots(self, name: str) -> tuple[int, int]:
         """How far the codes, and the drives, of a population lie apart for two tokens of a block."""
@@ -218,13 +232,17 @@ class SettledEngine:
         row[kernel.OPERANDS], row[kernel.WIDE] = len(operands), population.neuron.wide
         row[kernel.CONSTANTS] = layout.population_constants[self.network.order[name]]
         listening = [projection for projection in self.network.projections if projection.source == name]
-        small = not population.neuron.wide and max(map(abs, population.neuron.range)) <= rows.LARGEST
-        by_codes = (*BATCHED, *BY_CODES) if small else BY_CODES
-        heard = any(projection.synapse.opcode not in by_codes for projection in listening)
-        row[kernel.HEARD] = heard or population in self.network.sources
+        row[kernel.HEARD] = self._heard(population)
         row[kernel.MARKED] = any(projection.synapse.fan_out is not None for projection in listening)
         row[kernel.INTO_SLOT], row[kernel.DRIVE_SLOT] = self._slots(name)
         return row
+
+    def _heard(self, population: Population) -> bool:
+        """Whether anybody wants the events of a population, and not just its codes."""
+        small = not population.neuron.wide and max(map(abs, population.neuron.range)) <= rows.LARGEST
+        by_codes = (*kernel.BATCHED, *BY_CODES) if small else BY_CODES
+        listening = (p.synapse.opcode for p in self.network.projections if p.source == population.name)
+        return population in self.network.sources or any(opcode not in by_codes for opcode in listening)
 
     def _delivery(self, index: int, projection: Projection, number: int) -> list[int]:
         network, order, layout = self.network, self.network.order, self._layout
@@ -248,7 +266,9 @@ class SettledEngine:
             self._slots(projection.target)[1],
         )
         weights = projection.synapse.weights
-        row[kernel.SHARED] = row[kernel.OPCODE] in BATCHED and weights is not None and weights.nbytes >= SHARED_BYTES
+        row[kernel.HEARD] = self._heard(network[projection.source])
+        large = weights is not None and weights.nbytes >= SHARED_BYTES
+        row[kernel.SHARED] = large and row[kernel.OPCODE] in kernel.BATCHED
         return row
 
     def _feeds_memory(self) -> npt.NDArray[np.bool_]:

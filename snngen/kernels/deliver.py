@@ -24,15 +24,6 @@ DIAGONAL, BROADCAST, BILINEAR, POSITION, CONVOLUTION, SPARSE, PACKED = range(21,
 
 
 @njit(cache=True, **LEAN)
-def largest(payload: Ints, count: int) -> int:
-    """Largest magnitude of the payloads."""
-    peak = 0
-    for k in range(count):
-        peak = max(peak, abs(np.int64(payload[k])))
-    return peak
-
-
-@njit(cache=True, **LEAN)
 def reached(event: Ints, count: int, fan_out: Ints) -> int:
     """Synapses that the events pass, where fan_out[i] belong to neuron i."""
     total = 0
@@ -314,7 +305,7 @@ def convolution(
 
 @njit(cache=True, **LEAN)
 def sparse(
-    event: Ints, payload: Ints, count: int, synapses: int, rows: Ints, weights: Ints, scratch: Ints, drive: Ints
+    event: Ints, payload: Ints, count: int, synapses: int, begins: Ints, weights: Ints, scratch: Ints, drive: Ints
 ) -> None:  # fmt: skip
     """Every event visits the synapses of its row, then the gains.
 
@@ -323,12 +314,12 @@ def sparse(
     """
     stand_alone()
     size = drive.size
-    total, gain = scratch[:size], rows[rows.size - size :]
+    total, gain = scratch[:size], begins[begins.size - size :]
     begin = (synapses + 3) // 4 * 4
     target = weights[begin : begin + 4 * synapses].view(np.uint32)
     total[:] = 0
     for k in range(count):
-        value, start, end = payload[k], rows[event[k]], rows[event[k] + 1]
+        value, start, end = payload[k], begins[event[k]], begins[event[k] + 1]
         into, weight = target[start:end], weights[start:end]
         for s in range(end - start):
             total[into[s]] += value * weight[s]

@@ -44,6 +44,8 @@ UPDATES, GRADED, UNARY, BITWISE, CHANGED, PEAK = range(6)
 BYTES, WRITES = UPDATES, PEAK
 COUNTERS = 6
 
+BATCHED = (deliver.DENSE, deliver.PACKED)  # synapses whose weights all tokens of a block read at once
+
 # Rows of `neurons`
 CODE, PREVIOUS, EVENT, PAYLOAD, CHANGE = range(5)
 
@@ -92,19 +94,23 @@ def copy(source: Ints, target: Ints) -> None:
 def tally(code: Ints, before: Ints, wide: bool, count: Ints) -> None:
     """Count fresh codes as events of every kind; `before`: those of the token before.
 
-    Sums of 32 bits, twice the lanes: at most `STRETCH` neurons at a time, so that they hold codes of 16 bits.
+    Sums of 32 bits, twice the lanes: at most `STRETCH` neurons at a time; magnitudes are added in two halves.
     """
+    high = np.int32(0)
     active, unary, bitwise, changed, peak = np.int32(0), np.int32(0), np.int32(0), np.int32(0), np.int32(0)
     for i in range(code.size):
         magnitude = np.int32(abs(code[i]))
         changed = np.int32(changed + np.int32(code[i] != before[i]))
         active = np.int32(active + np.int32(magnitude != 0))
-        unary = np.int32(unary + magnitude)
+        unary = np.int32(unary + (magnitude & np.int32(0xFFFF)))
+        high = np.int32(high + (magnitude >> np.int32(16)))
         bitwise = np.int32(bitwise + ones(magnitude))
         peak = max(peak, magnitude)
     count[UPDATES] += code.size
     count[GRADED] += active
-    count[UNARY] += active if wide else unary  # a potential has no code: it is sent as one graded event
+    count[UNARY] += (
+        active if wide else unary + (np.int64(high) << 16)
+    )  # a potential has no code: it is sent as one graded event
     count[BITWISE] += active if wide else bitwise
     count[CHANGED] += changed
     count[PEAK] = max(count[PEAK], np.int64(peak))
@@ -179,7 +185,8 @@ def source(row: Ints, t: int, token: int, neurons: Ints, count: Ints) -> None:
     event[first], neurons[PAYLOAD, first] = token, 1
     if row[MARKED]:
         change[first : first + row[SIZE]] = 0
-        change[first + last] = change[first + token] = changed > 0
+        change[first + last] = held == 1
+        change[first + token] = changed > 0
     count[UPDATES] = count[GRADED] = count[UNARY] = count[BITWISE] = count[PEAK] = 1
     count[CHANGED] = changed
 
@@ -249,7 +256,7 @@ def carry_rows(row: Ints, sent: Ints, tokens: int, thread: int, part: int, parts
     for t in range(tokens):
         peak = max(peak, sent[t, PEAK])
         sum_of_events += sent[t, GRADED]
-    if peak > rows.LARGEST or (tokens > 1 and 4 * sum_of_events < row[FROM_SIZE]):  # large codes, or one-hot tokens
+    if peak > rows.LARGEST or (tokens > 1 and row[HEARD] and 4 * sum_of_events < row[FROM_SIZE]):  # large, or few
         for t in range(tokens if part == 0 else 0):
             events, begin = sent[t, GRADED], t * row[FROM_SLOT]
             drive = drives[t * row[DRIVE_SLOT] : t * row[DRIVE_SLOT] + row[SIZE]]
@@ -419,7 +426,7 @@ def step(r: int, t: int, token: int, position: int, tables: Tables) -> None:
 @njit(cache=True, **LEAN)
 def batched(row: Ints) -> bool:
     """Whether all tokens of a block take this delivery at once."""
-    return bool(row[OPCODE] == deliver.DENSE or row[OPCODE] == deliver.PACKED)
+    return bool(row[OPCODE] in BATCHED)
 
 
 @njit(cache=True, **LEAN)
