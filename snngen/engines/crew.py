@@ -15,7 +15,6 @@ class Crew:
     """
 
     def __init__(self, threads: int, tables: kernel.Tables) -> None:
-        tables.signals[kernel.OFFER] = kernel.PARTS * threads  # nothing is on offer
         self._bunks = [_Bunk() for _ in range(threads - 1)]
         for number, bunk in enumerate(self._bunks, start=1):
             arguments = bunk, number, threads, tables

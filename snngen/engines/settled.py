@@ -72,6 +72,8 @@ class SettledEngine:
 
     def _tables(self) -> kernel.Tables:
         layout, (neurons, drives), spare = self._layout, self._slot, self.block - 1
+        signals = np.zeros(kernel.SIGNALS, dtype=np.int64)
+        signals[kernel.OFFER] = kernel.PARTS * self.threads  # all parts of nothing are taken: nothing is on offer
         return kernel.Tables(
             self._program,
             layout.weights,
@@ -81,7 +83,7 @@ class SettledEngine:
             np.zeros((5, layout.neurons + spare * neurons), dtype=np.int32),
             np.zeros((self.threads, layout.scratch(self.block)), dtype=np.int32),
             np.zeros((self.block, len(self._program), kernel.COUNTERS), dtype=np.int64),
-            np.zeros(kernel.SIGNALS, dtype=np.int64),
+            signals,
         )
 
     def _tokens_of_a_block(self) -> int:
