@@ -27,7 +27,7 @@ RESULTS := benchmarks/results
 demo: $(VENV)/.installed $(CACHE)/.fresh
 	$(BIN)/snngen generate "ROMEO:" --tokens 400 --seed 1
 
-test: lint gate docs unit
+test: lint gate unit
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .
@@ -59,6 +59,7 @@ bench: $(VENV)/.tested $(LAVA) $(RIVALS)/.installed $(CACHE)/.fresh
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python docs/speed.py --write
 
+# The tests build the site too, without running its pages, and run each page.
 docs: $(VENV)/.tested $(CACHE)/.fresh
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --builder html docs docs/_build/html
 	$(BIN)/python docs/links.py
