@@ -26,12 +26,12 @@ HEAD = ("work", "against", "target", "reached: best (median)", "", "measured", "
 SOURCES = ("file", "command", "date", "machine", "versions")
 
 DRAM_BOUND = (
-    "The weights come from DRAM. llama.cpp reads them at two thirds to three quarters of the bandwidth of plain reading, so "
-    "1.3 x would need nearly all of it; rows of events, fetched ahead, reach two thirds."
+    "The weights come from DRAM. llama.cpp reads them at two thirds to three quarters of the bandwidth of plain reading, "
+    "so 1.3 x would need nearly all of it; rows of events, fetched ahead, reach two thirds."
 )
 SCATTERED = (
-    "Rows that are left out save operations, but what is read lies scattered: DRAM gives about half of its bandwidth, and "
-    "neuron updates and attention, which do not shrink, take a quarter of the time."
+    "Rows that are left out save operations, but what is read lies scattered: DRAM gives about half of its bandwidth, "
+    "and neuron updates and attention, which do not shrink, take a quarter of the time."
 )
 SERIAL = "Neuron updates and attention run on the first thread alone; llama.cpp gains more from its second one."
 ROWS_FROM_DRAM = (
@@ -41,7 +41,7 @@ ROWS_FROM_DRAM = (
 # Why a target was missed, or what a figure hides: by how the text in the column `work` begins
 WHY: dict[str, str] = {
     "settled generation, 15M, 98% of codes non-zero, 2": SERIAL,
-    "settled generation, 15M, 40% of codes non-zero, one": "Neuron updates, attention and counting take two fifths of the time.",
+    "settled generation, 15M, 40% of codes non-zero, one": "Neuron updates and attention take two fifths of the time.",
     "settled generation, 15M, 40% of codes non-zero, 2": SERIAL,
     "settled generation, 110M, 98%": DRAM_BOUND,
     "settled generation, 1.1B, 98%": DRAM_BOUND,
@@ -51,9 +51,9 @@ WHY: dict[str, str] = {
     "integrate-and-fire 1024-4096-1024, 32 ticks, 20%": "At 20 % the peers' dense products waste the least.",
     "16 MB of weights": "On the line: 59 to 61 % from run to run.",
     "512 MB of weights": ROWS_FROM_DRAM,
-    "64 MB of weights, DRAM, engine": "Each thread reads half of every row: shorter streams than rows of its own would be.",
+    "64 MB of weights, DRAM, engine": "Each thread reads half of every row: streams are shorter.",
     "peak memory, 110M": "The slots of a prompt's block take 32 MB; fewer would slow prompts of larger models.",
-    "first token, cold": "Compiling the kernels; `snngen compile` does it ahead, then the first token takes what it takes warm.",
+    "first token, cold": "Compiling. `snngen compile` does it ahead; then the first token is a warm one.",
 }
 
 
@@ -205,7 +205,7 @@ TABLES: dict[str, Callable[[list[dict[str, Any]]], Iterator[Row]]] = {
 
 
 def markdown(results: Path = RESULTS) -> str:
-    """The table, and a second one of where its figures come from. What was missed without a why is said on standard error."""
+    """The table, and a second one of where its figures come from. A miss without a why is said on standard error."""
     unexplained: list[str] = []
     lines, sources = [line(HEAD), line(["---"] * len(HEAD))], [line(SOURCES), line(["---"] * len(SOURCES))]
     for name, rows_of in TABLES.items():
