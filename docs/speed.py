@@ -26,7 +26,7 @@ HEAD = ("work", "against", "target", "reached: best (median)", "", "measured", "
 SOURCES = ("file", "command", "date", "machine", "versions")
 
 DRAM_BOUND = (
-    "The weights come from DRAM. llama.cpp reads them at two thirds to three quarters of the bandwidth of plain reading, "
+    "The weights come from DRAM. llama.cpp reads them at two thirds to three quarters of what plain reading reaches, "
     "so 1.3 x would need nearly all of it; rows of events, fetched ahead, reach two thirds."
 )
 SCATTERED = (
