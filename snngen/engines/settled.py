@@ -56,6 +56,8 @@ class SettledEngine:
             if projection.delayed:
                 self._deliveries[index] = len(program)
                 program.append(self._delivery(index, projection, len(program)))
+        if threads > 1 and len(program) >= 2**16:
+            raise UnsupportedError("SettledEngine.threads", f"{len(program)} operations", "fewer than 65536", "threads=1")
         self._program = np.array(program, dtype=np.int64)
         self._whole, self._prefill = np.arange(len(program)), np.flatnonzero(self._feeds_memory())
         self._unread = [  # drives that a memory gets where its target is left out
@@ -174,7 +176,7 @@ class SettledEngine:
         A weight is read once for all tokens of a block. The last token of a prompt goes through `step`.
 
         tokens: their numbers, for a network whose only source is a vocabulary.
-        returns: for each token what it took, as `counted` has it.
+        returns: for each token what it took, as `counted` has it; a block runs when its first token is asked for.
         raises: PromptError, CapacityError as `step`, for the first token that cannot run.
         """
         given = [int(token) for token in tokens]
