@@ -57,7 +57,9 @@ class SettledEngine:
                 self._deliveries[index] = len(program)
                 program.append(self._delivery(index, projection, len(program)))
         if threads > 1 and len(program) >= 2**16:
-            raise UnsupportedError("SettledEngine.threads", f"{len(program)} operations", "fewer than 65536", "threads=1")
+            raise UnsupportedError(
+                "SettledEngine.threads", f"{len(program)} operations", "fewer than 65536", "threads=1"
+            )
         self._program = np.array(program, dtype=np.int64)
         self._whole, self._prefill = np.arange(len(program)), np.flatnonzero(self._feeds_memory())
         self._unread = [  # drives that a memory gets where its target is left out
