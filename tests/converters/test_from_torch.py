@@ -454,7 +454,7 @@ def network_weights(network: Any, target: str) -> list[np.ndarray]:
     """(outputs, inputs) integer weights of the dense projections onto a population, however they are stored."""
     found = [p.synapse for p in network.projections if p.target == target and type(p.synapse).__name__ in MATRICES]
     units = [np.eye(synapse.source_size, dtype=np.int64) for synapse in found]
-    sums = [np.stack([s.reference(row, None) for row in unit]) for s, unit in zip(found, units, strict=True)]
+    sums = [s.reference(unit, None) for s, unit in zip(found, units, strict=True)]
     assert all((total % s.gain == 0).all() for s, total in zip(found, sums, strict=True))
     return [(total // s.gain).T for s, total in zip(found, sums, strict=True)]
 
