@@ -67,23 +67,11 @@ class LeakyMembrane(DynamicNeuron):
         return Form(self.tau_mem, None, self.v_leak + self.r * self.bias, zeros, self.r, zeros)
 
 
-class SynapticMembrane(DynamicNeuron):
-    """Driven by a synaptic current that decays itself: tau_syn * di/dt = -i + w_in * (current + bias)."""
+class SynapticMembrane(LeakyMembrane):
+    """A leaky one whose current is synaptic and decays itself: tau_syn * di/dt = -i + w_in * (current + bias)."""
 
-    tau_mem: FloatArray
     tau_syn: FloatArray
-    r: FloatArray
-    v_leak: FloatArray
     w_in: FloatArray
-    bias: FloatArray
-
-    @property
-    def size(self) -> int:
-        return int(self.tau_mem.size)
-
-    @property
-    def start(self) -> tuple[FloatArray, FloatArray]:
-        return self.v_leak, np.zeros(self.size)
 
     @property
     def jump(self) -> FloatArray:

@@ -12,8 +12,6 @@ from snngen.integers import IntArray
 from snngen.kernels import evaluate, rows
 from snngen.network import Network, Population
 from snngen.neurons.source import Source
-from snngen.synapses import Synapse
-from snngen.synapses.key_memory import KeyMemory
 
 ALIGNMENT = rows.BLOCK  # bytes; what follows the last row is at least as long, so that rows are read in whole blocks
 
@@ -52,7 +50,7 @@ class Layout:
         for index, projection in enumerate(network.projections):
             if projection.synapse.memory_bytes:
                 self.memory_at[index] = memory
-                memory += _room(projection.synapse)
+                memory += projection.synapse.memory_room
         self.weights = self._weights()
         self.memory = np.zeros(memory + ALIGNMENT, dtype=np.int8)
         self.population_constants = [self._place(p.neuron.constants()) for p in network.populations]
@@ -118,13 +116,6 @@ class Layout:
                 feeding |= {p.source for p in network.into(population.name)}
                 feeding |= {p.writer for p in network.into(population.name) if p.writer is not None}
         return feeding
-
-
-def _room(synapse: Synapse) -> int:
-    """Bytes of a memory; keys lie in whole blocks of tokens, see `deliver.key_at`."""
-    if isinstance(synapse, KeyMemory):
-        return synapse.writer_size * (synapse.context + -synapse.context % rows.BLOCK)
-    return synapse.memory_bytes
 
 
 def _address(array: IntArray) -> int:

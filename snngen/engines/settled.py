@@ -238,17 +238,13 @@ class SettledEngine:
         row[kernel.OPERANDS], row[kernel.WIDE] = len(operands), population.neuron.wide
         row[kernel.CONSTANTS] = layout.population_constants[self.network.order[name]]
         listening = [projection for projection in self.network.projections if projection.source == name]
-        row[kernel.HEARD] = self._heard(population)
+        small = not population.neuron.wide and max(map(abs, population.neuron.range)) <= rows.LARGEST
+        by_codes = (*kernel.BATCHED, *BY_CODES) if small else BY_CODES
+        heard = any(projection.synapse.opcode not in by_codes for projection in listening)
+        row[kernel.HEARD] = heard or population in self.network.sources
         row[kernel.MARKED] = any(projection.synapse.fan_out is not None for projection in listening)
         row[kernel.INTO_SLOT], row[kernel.DRIVE_SLOT] = self._slots(name)
         return row
-
-    def _heard(self, population: Population) -> bool:
-        """Whether anybody wants the events of a population, and not just its codes."""
-        small = not population.neuron.wide and max(map(abs, population.neuron.range)) <= rows.LARGEST
-        by_codes = (*kernel.BATCHED, *BY_CODES) if small else BY_CODES
-        listening = (p.synapse.opcode for p in self.network.projections if p.source == population.name)
-        return population in self.network.sources or any(opcode not in by_codes for opcode in listening)
 
     def _delivery(self, index: int, projection: Projection, number: int) -> list[int]:
         network, order, layout = self.network, self.network.order, self._layout
@@ -267,12 +263,9 @@ class SettledEngine:
             row[kernel.WRITER_ROW] = self._settlings[order[projection.writer]]
             row[kernel.WRITER_SLOT] = self._slots(projection.writer)[0]
         row[kernel.CONSTANTS] = layout.projection_constants[index]
-        row[kernel.FROM_SLOT], row[kernel.DRIVE_SLOT] = (
-            self._slots(projection.source)[0],
-            self._slots(projection.target)[1],
-        )
+        row[kernel.FROM_SLOT] = self._slots(projection.source)[0]
+        row[kernel.DRIVE_SLOT] = self._slots(projection.target)[1]
         weights = projection.synapse.weights
-        row[kernel.HEARD] = self._heard(network[projection.source])
         large = weights is not None and weights.nbytes >= SHARED_BYTES
         row[kernel.SHARED] = large and row[kernel.OPCODE] in kernel.BATCHED
         return row

@@ -8,15 +8,15 @@ looked at, where the loop takes 1 ns. These are LLVM's own vectors, so any proce
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba import njit, types
-from numba.extending import intrinsic
 
 from snngen.kernels.lean import LEAN
+from snngen.kernels.machine import instruction
 
 Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
@@ -44,22 +44,20 @@ def _comparison(relation: str) -> Callable[..., Any]:
 
         return types.uint64(left, right, begin), generate
 
-    return cast("Callable[..., Any]", intrinsic(mask))
+    return instruction(mask)
 
 
 at_least, differs = _comparison(">="), _comparison("!=")
 
 
-def _lowest(typing: Any, mask: Any) -> Any:
+@instruction
+def lowest(typing: Any, mask: Any) -> Any:
     """Number of the lowest bit that is set; there must be one."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         return builder.cttz(values[0], I1(1))
 
     return types.int64(types.uint64), generate
-
-
-lowest = cast("Callable[..., Any]", intrinsic(_lowest))
 
 
 @njit(cache=True, **LEAN)

@@ -108,9 +108,8 @@ def tally(code: Ints, before: Ints, wide: bool, count: Ints) -> None:
         peak = max(peak, magnitude)
     count[UPDATES] += code.size
     count[GRADED] += active
-    count[UNARY] += (
-        active if wide else unary + (np.int64(high) << 16)
-    )  # a potential has no code: it is sent as one graded event
+    # a potential has no code: it is sent as one graded event
+    count[UNARY] += active if wide else unary + (np.int64(high) << 16)
     count[BITWISE] += active if wide else bitwise
     count[CHANGED] += changed
     count[PEAK] = max(count[PEAK], np.int64(peak))
@@ -256,7 +255,8 @@ def carry_rows(row: Ints, sent: Ints, tokens: int, thread: int, part: int, parts
     for t in range(tokens):
         peak = max(peak, sent[t, PEAK])
         sum_of_events += sent[t, GRADED]
-    if peak > rows.LARGEST or (tokens > 1 and row[HEARD] and 4 * sum_of_events < row[FROM_SIZE]):  # large, or few
+    few = tokens > 1 and tables.program[row[FROM_ROW], HEARD] and 4 * sum_of_events < row[FROM_SIZE]
+    if peak > rows.LARGEST or few:
         for t in range(tokens if part == 0 else 0):
             events, begin = sent[t, GRADED], t * row[FROM_SLOT]
             drive = drives[t * row[DRIVE_SLOT] : t * row[DRIVE_SLOT] + row[SIZE]]

@@ -63,6 +63,11 @@ class Synapse(ABC):
         return self.weight_bytes if self.writer_size else 0
 
     @property
+    def memory_room(self) -> int:
+        """Bytes that the kernels need to lay out what is written, `memory_bytes` or more."""
+        return self.memory_bytes
+
+    @property
     def fan_out(self) -> IntArray | None:
         """(source_size,) int64 synapses of every neuron where they differ, else None."""
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snngen.integers import IntArray
-from snngen.kernels import deliver
+from snngen.kernels import deliver, rows
 from snngen.synapses import Synapse
 from snngen.synapses.value_memory import check_heads
 
@@ -51,6 +51,12 @@ class KeyMemory(Synapse):
     @property
     def weight_bytes(self) -> int:
         return self.writer_size * self.context
+
+    @property
+    def memory_room(self) -> int:
+        return self.writer_size * (
+            self.context + -self.context % rows.BLOCK
+        )  # whole blocks of tokens: `deliver.key_at`
 
     def reference(self, codes: IntArray, written: IntArray | None) -> IntArray:
         if written is None:
