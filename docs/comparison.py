@@ -3,7 +3,8 @@
     python docs/comparison.py --ask .venv/peers/bin/python .venv/lava/bin/python   # asks all that these have, and this
     python docs/comparison.py            # prints the tables, from docs/comparison.json
     python docs/comparison.py --speed    # prints the table of speed, from benchmarks/results/integrate_and_fire.json
-    python docs/comparison.py --write    # fills both into docs/comparison.md
+    python docs/comparison.py --short    # prints the table of answers alone, as the README has it
+    python docs/comparison.py --write    # fills all into docs/comparison.md and README.md
 
 Nothing in the tables is written by hand: an answer comes from `docs/comparison_probes.py`, run by the Python that has
 the system, and is kept with its version and date.
@@ -25,6 +26,7 @@ DOCS = Path(__file__).parent
 PROBES, RECORD, PAGE = DOCS / "comparison_probes.py", DOCS / "comparison.json", DOCS / "comparison.md"
 SPEED = DOCS.parent / "benchmarks" / "results" / "integrate_and_fire.json"
 COMMANDS = ("python docs/comparison.py", "python docs/comparison.py --speed")
+README, SHORT = DOCS.parent / "README.md", "python docs/comparison.py --short"
 OURS = "snngen"
 TABLE = "<!-- table: {} -->\n"
 
@@ -72,13 +74,20 @@ def row(*cells: str) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def tables(record: dict[str, Any]) -> Iterator[str]:
-    """The table of answers, what differs, how each was checked, and the words that were looked for."""
+def answers(record: dict[str, Any], page: str = "") -> Iterator[str]:
+    """The table of answers; each system leads to how it was checked, on this page or another."""
     words = probes().WORDS
     yield row("system", *words)
     yield row(*["---"] * (1 + len(words)))
     for said in record.values():
-        yield row(f"[{said['system']}](#{anchor(said)})", *(shown(said["answers"][question][0]) for question in words))
+        link = f"[{said['system']}]({page}#{anchor(said)})"
+        yield row(link, *(shown(said["answers"][question][0]) for question in words))
+
+
+def tables(record: dict[str, Any]) -> Iterator[str]:
+    """The table of answers, what differs, how each was checked, and the words that were looked for."""
+    words = probes().WORDS
+    yield from answers(record)
     yield from ("", "## How each was checked")
     for system, said in record.items():
         yield from ("", f"### {said['system']}", "")
@@ -151,7 +160,7 @@ def filled(page: str, parts: dict[str, str]) -> str:
     for command, text in parts.items():
         begin = TABLE.format(command)
         if begin not in page:
-            raise ValueError(f"{PAGE}: no {begin.strip()}")
+            raise ValueError(f"no {begin.strip()}")
         before, after = page.split(begin)
         page = f"{before}{begin}\n{text}\n\n<!-- end -->{after.split('<!-- end -->', 1)[1]}"
     return page
@@ -159,8 +168,10 @@ def filled(page: str, parts: dict[str, str]) -> str:
 
 def printed(command: str) -> str:
     """What a command of this script prints."""
-    lines = speed() if command.endswith("--speed") else tables(json.loads(RECORD.read_text()))
-    return "\n".join(lines)
+    record = json.loads(RECORD.read_text())
+    if command == SHORT:
+        return "\n".join(answers(record, "docs/comparison.md"))
+    return "\n".join(speed() if command.endswith("--speed") else tables(record))
 
 
 def main() -> None:
@@ -168,14 +179,16 @@ def main() -> None:
     parser.add_argument("--ask", nargs="*", metavar="PYTHON", help="environments that have other systems")
     parser.add_argument("--only", nargs="+", default=[], help="systems to ask")
     parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--short", action="store_true")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     if options.ask is not None:
         ask([sys.executable, *options.ask], options.only)
     elif options.write:
         PAGE.write_text(filled(PAGE.read_text(), {command: printed(command) for command in COMMANDS}))
+        README.write_text(filled(README.read_text(), {SHORT: printed(SHORT)}))
     else:
-        print(printed(COMMANDS[options.speed]))
+        print(printed(SHORT if options.short else COMMANDS[options.speed]))
 
 
 if __name__ == "__main__":
