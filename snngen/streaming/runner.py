@@ -305,13 +305,12 @@ class Stream:
             self._answer(clock.last_us + 1)
 
     def _hear(self, events: EventArray, times: Any, arrivals: Any) -> None:
-        """Give events to the application, and let it answer wherever a period ends."""
+        """Give events to the application, and let it answer wherever a period ends; stopped, drop the periods left."""
         clock, begin = self._clock, 0
-        if self._record is not None:
-            self._doing = "recording"
-            self._record(events)
-            self._doing = "application"
         while begin < len(events):
+            if self._stopping.is_set():
+                self._settled(len(events) - begin, STOPPED)
+                return
             if int(times[begin]) < clock.now_us:  # of the same microsecond as the last one, which was answered already
                 times, events = np.maximum(times, np.uint64(clock.now_us)), events.copy()
                 events["t"] = times
@@ -321,6 +320,10 @@ class Stream:
                     self._answer(clock.end_us)
                 clock.turn(first)
             end = int(np.searchsorted(times, np.uint64(clock.end_us)))
+            if self._record is not None:
+                self._doing = "recording"
+                self._record(events[begin:end])
+                self._doing = "application"
             self.application.take(events[begin:end])
             self._settled(end - begin)
             self._heard.add(arrivals[begin:end])

@@ -346,6 +346,23 @@ def test_it_ends_after_so_much_stream_time_to_the_event() -> None:
     assert status.tally.processed == 2000
 
 
+def test_stopping_drops_the_periods_of_a_batch_in_hand() -> None:
+    recorded: list[int] = []
+    listener = Listener(wait=lambda: 0.01)
+    made = events(range(0, 2_000_000, 1000))  # one batch of 2000 periods, 20 s of work
+    stream = Stream(Script(made), listener, period_us=1000, record=lambda part: recorded.extend(part["t"].tolist()))
+    with stream:
+        next(iter(stream))
+        begun = time.monotonic()
+        stream.stop()
+    assert time.monotonic() - begun < 5
+    tally = stream.status().tally
+    assert tally.balanced
+    assert tally.waiting == 0
+    assert tally.dropped["stopped"] == 2000 - tally.processed
+    assert len(recorded) == tally.processed == listener.total < 1000
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 def test_stopping_ends_at_once_and_counts_what_waits(policy: str) -> None:
     class Endless(Script):
