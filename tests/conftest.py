@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Before NumPy is there: on small matrices OpenBLAS's threads mostly wait for each other, and on a machine whose cores
 # are busy a conversion takes minutes instead of seconds.
@@ -17,6 +18,11 @@ from snngen.network import Network
 
 if TYPE_CHECKING:
     from snngen.converters.graph import Graph
+
+# The same examples in every run, and no limit of time to any. Others: pytest --hypothesis-profile=search
+settings.register_profile("fixed", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("search", settings.get_profile("fixed"), derandomize=False)
+settings.load_profile("fixed")
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 

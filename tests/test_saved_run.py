@@ -266,7 +266,9 @@ def test_more_than_a_file_can_hold_is_refused(ticked: Path, tmp_path: Path) -> N
         read_saved_run(edit(ticked, tmp_path, declare))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(place=st.floats(0, 1), value=st.integers(1, 255))
 def test_any_damaged_byte_is_refused(ticked: Path, tmp_path: Path, place: float, value: int) -> None:
     data = bytearray(ticked.read_bytes())

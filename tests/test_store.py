@@ -218,7 +218,9 @@ def test_edited_files_are_refused(saved: Path, tmp_path: Path, change, message: 
         snngen.load(edit(saved, tmp_path, change))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(place=st.floats(0, 1), value=st.integers(1, 255))
 def test_any_damaged_byte_is_refused(saved: Path, tmp_path: Path, place: float, value: int) -> None:
     data = bytearray(saved.read_bytes())
@@ -229,7 +231,9 @@ def test_any_damaged_byte_is_refused(saved: Path, tmp_path: Path, place: float, 
         snngen.load(path)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(share=st.floats(0, 0.999))
 def test_truncated_files_are_refused(saved: Path, tmp_path: Path, share: float) -> None:
     data = saved.read_bytes()

@@ -81,7 +81,9 @@ def test_what_is_no_array_of_events_is_refused(tmp_path: Path) -> None:
             everything(source)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(place=st.integers(0, 300), data=st.binary(max_size=8), length=st.integers(1, 5000))
 def test_hostile_files_end(place: int, data: bytes, length: int, tmp_path: Path) -> None:
     path = tmp_path / "a.npy"

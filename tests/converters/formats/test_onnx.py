@@ -636,7 +636,9 @@ BYTES = [simple().SerializeToString(), model(language_model(), ["batch", "tokens
          model(PICTURES["transposed"], ["batch", 32]).SerializeToString()]  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_mutated_files_raise_our_errors_or_are_read(data: st.DataObject, tmp_path: Path) -> None:
     whole = bytearray(data.draw(st.sampled_from(BYTES)))

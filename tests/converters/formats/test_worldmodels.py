@@ -136,7 +136,9 @@ def test_other_json_is_not_taken(tmp_path: Path) -> None:
 WHOLE = json.dumps(random_arrays()).encode()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(
     at=st.integers(0, len(WHOLE) - 1),
     length=st.integers(0, 40),
