@@ -16,7 +16,7 @@ from snngen.errors import CapacityError, PromptError
 from snngen.events import EventArray, as_events
 from snngen.sources import EventSource
 from snngen.streaming.application import Application, Output
-from snngen.streaming.clock import Clock
+from snngen.streaming.clock import LAST, LAST_US, Clock
 from snngen.streaming.event_queue import BLOCK, Batch, EventQueue
 from snngen.streaming.heard import Heard
 from snngen.streaming.histogram import Histogram
@@ -51,7 +51,8 @@ class Stream:
     period_us: an output for each period of stream time in which there were events, they end at its multiples; None for
         one after every batch.
     settle_s: seconds of silence after the rest of a period, before it is answered without waiting for more.
-    seconds: ends after so much stream time, or so much time on the wall clock, whichever comes first.
+    seconds: ends after so much stream time, from the first event, or so much time on the wall clock, whichever comes
+        first. Later events are not read on: they are no part of the stream, and counted nowhere.
     record: is given the events that the application takes, as they are taken.
     price: joules by chip for some work in some seconds; it must be linear in both.
     raises: UnsupportedError, CapacityError for options that are none.
@@ -84,9 +85,10 @@ class Stream:
         self._histogram, self._heard = Histogram(), Heard()
         self._work, self._since, self._busy, self._garbage, self._in_hand = Work(), 0.0, 0.0, 0, 0
         self._at_once = self._read_us = 0
+        self._limit_us: int | None = None
         self._first_s = self._end_s = None  # type: float | None
         self._deadline = self._stopped = float("inf")
-        self._ended, self._failure, self._doing = "", "", "application"
+        self._ended, self._failure, self._doing, self._over = "", "", "application", False
         self._stopping = threading.Event()
         self._samples: deque[tuple[float, int, int]] = deque(maxlen=256)
         self._reader = threading.Thread(target=self._read, name="snngen reader", daemon=True)
@@ -136,7 +138,8 @@ class Stream:
             self.stop()
         self._outputs.close()
         if self._begun:
-            self._simulator.join(PATIENCE)
+            left = self._stopped + LAST_WORD - time.monotonic()
+            self._simulator.join(min(max(left, PATIENCE), LAST_WORD))
             self._reader.join(PATIENCE)
             sys.setswitchinterval(self._switch)
         try:
@@ -215,6 +218,8 @@ class Stream:
                     break
                 faults = self._hand_over(events, before if now - began < NAP * 1e9 else now, faults)
                 before = time.monotonic_ns()
+                if self._over:
+                    break
                 if faults or self._comes_in_drops(events):
                     time.sleep(NAP)
         except Exception as error:  # whatever a source of the user's raises ends the stream, and is said
@@ -240,11 +245,24 @@ class Stream:
             if faults + 1 >= FAULTS:
                 raise PromptError("read", f"{FAULTS} times in a row no events", "events", str(error)) from error
             return faults + 1
+        if self._seconds is not None:
+            checked = self._in_time(checked, self._seconds)
         if len(checked):
             if self._first_s is None:
                 self._first_s = time.monotonic()
             self._queue.put(checked, arrival_ns)
         return 0
+
+    def _in_time(self, events: EventArray, seconds: float) -> EventArray:
+        """The events before the first one that is so many seconds after the stream's first; with it the time is over."""
+        heard = self.application.sensor.inside(events) & (events["t"] <= LAST)
+        if self._limit_us is None:
+            if not heard.any():
+                return events
+            self._limit_us = int(events["t"][heard.argmax()]) + int(seconds * 1e6)
+        beyond = heard & (events["t"] >= np.uint64(min(self._limit_us, LAST_US + 1)))
+        self._over = bool(beyond.any())
+        return events[: beyond.argmax()] if self._over else events
 
     def _simulate(self) -> None:
         """The simulator's thread."""
@@ -259,6 +277,8 @@ class Stream:
                 self._busy += time.monotonic() - began
                 if time.monotonic() > self._deadline:
                     self.stop(TIME_OVER)
+            if self._over:
+                self._end(TIME_OVER)
             if self._clock.open:
                 whole = not self._ended and self._clock.period_us is not None
                 self._answer(self._clock.end_us if whole else self._clock.last_us + 1)
@@ -294,13 +314,7 @@ class Stream:
         if clock.start_us is None:
             clock.begin(int(times[0]))
             self.application.begin(clock.start_us or 0)
-        end = len(events)
-        if self._seconds is not None:
-            end = int(np.searchsorted(times, np.uint64(clock.first_us + int(self._seconds * 1e6))))
-        self._hear(events[:end], times[:end], arrivals[:end])
-        if end < len(events):
-            self._settled(len(events) - end, STOPPED)
-            self.stop(TIME_OVER)
+        self._hear(events, times, arrivals)
         if clock.period_us is None and clock.open:
             self._answer(clock.last_us + 1)
 
