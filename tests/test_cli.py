@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 import snngen
 from snngen.cli import main
@@ -63,7 +64,7 @@ def run(*arguments: object, out: io.StringIO | None = None) -> Ended:
 def script(*arguments: object) -> Ended:
     """The installed script in a process of its own."""
     command = [os.fsencode(str(part)) for part in (SCRIPT, *arguments)]
-    done = subprocess.run(command, capture_output=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, timeout=PATIENCE)
     return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
@@ -469,7 +470,7 @@ def talking() -> Iterator[subprocess.Popen[bytes]]:
         assert process.stdout is not None
         spoken = b""
         while len(spoken) < 20:
-            assert select.select([process.stdout], [], [], 120)[0], "it does not begin to speak"
+            assert select.select([process.stdout], [], [], PATIENCE)[0], "it does not begin to speak"
             spoken += (more := os.read(process.stdout.fileno(), 1))
             assert more, process.stderr.read() if process.stderr else ""
         assert spoken.startswith(b"ROMEO:")
@@ -483,7 +484,7 @@ def test_an_interrupt_ends_it_quietly() -> None:
     with talking() as process:
         assert process.poll() is None  # it speaks while it runs
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 130
         assert err.strip() == b""
 
@@ -493,5 +494,5 @@ def test_a_reader_that_leaves_ends_it_quietly() -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        assert process.wait(timeout=60) not in (0, 2)
+        assert process.wait(timeout=PATIENCE) not in (0, 2)
         assert process.stderr.read().strip() == b""

@@ -8,13 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
+from patience import PATIENCE, until
 
 from snngen.dynamics import store
 from snngen.dynamics.network import DynamicNetwork, DynamicPopulation, DynamicProjection
@@ -29,7 +30,6 @@ from snngen.streaming.runner import Stream
 from snngen.streaming.spike_counts import SpikeCounts
 
 SCRIPT = Path(sys.executable).with_name("snngen")
-PATIENCE = 120  # seconds: the first run compiles
 SENDER = """
 import sys, numpy as np
 from snngen.events import EVENT
@@ -58,11 +58,34 @@ class Ended:
         return found
 
 
-def begun(*arguments: object, **options: Any) -> subprocess.Popen[str]:
-    command = [str(part) for part in (SCRIPT, "stream", *arguments)]
+@dataclass(frozen=True)
+class Running:
+    """The command under way. It speaks into files: what was read from a pipe is lost to `communicate`."""
+
+    process: subprocess.Popen[bytes]
+    out: IO[bytes]
+    err: IO[bytes]
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The whole lines of JSON so far."""
+        return [json.loads(line) for line in written(self.out).rpartition("\n")[0].splitlines()]
+
+
+def written(file: IO[bytes]) -> str:
+    """What is in a file, its place left where it is."""
+    return os.pread(file.fileno(), 2**30, 0).decode()
+
+
+def command(*arguments: object) -> list[str]:
+    return [str(part) for part in (SCRIPT, "stream", *arguments)]
+
+
+def begun(*arguments: object, **options: Any) -> Running:
+    out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 (`ended` closes them)
     # a shell ignores SIGINT in what it runs in the background, and what is ignored is inherited
-    return subprocess.Popen(
-        command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts, **options
+    return Running(
+        subprocess.Popen(command(*arguments), stdout=out, stderr=err, preexec_fn=heed_interrupts, **options), out, err
     )
 
 
@@ -70,14 +93,15 @@ def heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def ended(process: subprocess.Popen[str]) -> Ended:
-    try:
-        out, err = process.communicate(timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        out, err = process.communicate()
-        pytest.fail(f"it hangs; {out[-500:]}\n{err[-2000:]}")
-    return Ended(process.returncode, out, err)
+def ended(running: Running) -> Ended:
+    with running.out, running.err:
+        try:
+            running.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            running.process.kill()
+            running.process.wait()
+            pytest.fail(f"it hangs; {written(running.out)[-500:]}\n{written(running.err)[-2000:]}")
+        return Ended(running.process.returncode, written(running.out), written(running.err))
 
 
 def stream(*arguments: object, **options: Any) -> Ended:
@@ -157,32 +181,30 @@ def test_a_synthetic_sensor_in_real_time(model: Path, tmp_path: Path) -> None:
     )
     assert done.status == 0, done.err
     about = json.loads((tmp_path / "s.json").read_text())
-    assert account(about)["processed"] == pytest.approx(20_000, rel=0.3)
+    assert 0 < account(about)["processed"] == pytest.approx(20_000 * about["stream_seconds"], rel=0.3)
     assert about["events"]["dropped"].keys() <= {"stopped"}
-    assert about["real_time_factor"] == pytest.approx(1.0, abs=0.3)
+    assert about["stream_seconds"] <= about["wall_seconds"]
     assert about["ended"] == "time over"
     energy = about["energy_per_output"]["loihi1"]
-    assert energy["total"]["value"] > 0.104 * 0.07  # the chip is on all the time, 0.1 s per output but for the last
-    assert len(done.out.splitlines()) == about["outputs"] >= 5
+    assert energy["total"]["value"] > 0.104 * about["answered_seconds"] / about["outputs"]  # it is on all the time
+    assert len(done.out.splitlines()) == about["outputs"]
     assert all("seen: " in line and "loihi1" in line for line in done.out.splitlines())
 
 
 @pytest.mark.parametrize("form", ["faery", "spif"])
 def test_a_udp_sender_in_another_process(model: Path, form: str) -> None:
-    port, count = free_port(), 30_000
+    port, count = free_port(), 10_000  # which the system's buffer holds, however late they are read
     url = f"udp://127.0.0.1:{port}?format={form}&width=16&height=16"
-    process = begun(url, "--app", model, "--period", 20, "--json", "-")
-    assert process.stderr is not None
-    assert "real time" in process.stderr.readline()  # it listens
+    running = begun(url, "--app", model, "--period", 20, "--json", "-")
+    until(lambda: "real time" in written(running.err))  # it listens
     subprocess.run([sys.executable, "-c", SENDER, str(port), form, str(count)], check=True, timeout=PATIENCE)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    done = ended(process)
+    until(lambda: any(line["time_us"] > 20 * (count - 1) for line in running.lines))
+    running.process.send_signal(signal.SIGINT)
+    done = ended(running)
     assert done.status == 0, done.err
     assert done.summary["ended"] == "stopped"
-    assert account(done.summary)["sent"] + sum(done.summary["rejected_by_source"].values()) == count
-    assert account(done.summary)["processed"] > count * 0.9
-    assert len(done.lines) > 10
+    assert account(done.summary)["sent"] == account(done.summary)["processed"] == count
+    assert done.summary["rejected_by_source"] == {}
 
 
 def test_standard_input_of_lines_and_of_rubbish(model: Path, tmp_path: Path) -> None:
@@ -204,14 +226,12 @@ def test_an_interrupt_ends_it_with_a_summary_and_a_readable_recording(
     model: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     path = tmp_path / "seen.h5"
-    process = begun(
+    running = begun(
         "synthetic:bar?rate=50000&width=16&height=16", "--app", model, "--period", 20, "--json", "-", "--record", path
     )
-    assert process.stdout is not None
-    for _ in range(20):
-        assert process.stdout.readline().startswith('{"time_us"')
-    process.send_signal(number)
-    done = ended(process)
+    until(lambda: len(running.lines) >= 20)
+    running.process.send_signal(number)
+    done = ended(running)
     assert done.status == 0, done.err
     assert done.summary["ended"] == "stopped"
     assert len(every(path)) == account(done.summary)["processed"] > 1000
@@ -219,11 +239,10 @@ def test_an_interrupt_ends_it_with_a_summary_and_a_readable_recording(
 
 
 def test_a_stalled_source_ends_with_the_time(model: Path) -> None:
-    begin = time.monotonic()
-    done = stream(f"udp://127.0.0.1:{free_port()}?width=16&height=16", "--app", model, "--seconds", 1, "--json", "-")
+    done = stream("udp://127.0.0.1:0?width=16&height=16", "--app", model, "--seconds", 1, "--json", "-")
     assert done.status == 0, done.err
     assert account(done.summary)["sent"] == 0
-    assert time.monotonic() - begin < 60
+    assert done.summary["ended"] == "time over"
 
 
 def test_above_saturation_drops_are_counted_to_the_event(model: Path) -> None:
@@ -242,7 +261,10 @@ def test_the_digits_are_named_drawn_and_priced() -> None:
 
     pictures, _ = digits.digits(held_out=True)
     assert len(list(digits.readings(pictures[:1]))) == 1  # the kernels are compiled here, not while events wait
-    done = stream("digits", "--speed", 0, "--seconds", 12, "--json", "-")
+    running = begun("digits", "--speed", 0, "--json", "-")
+    until(lambda: len(running.lines) > 60)
+    running.process.send_signal(signal.SIGINT)
+    done = ended(running)
     assert done.status == 0, done.err
     account(done.summary)
     whole = [line for line in done.lines[:-1] if line["time_us"] % digits.PERIOD_US == 0]
@@ -262,7 +284,10 @@ def test_a_sensor_of_another_size_is_scaled(model: Path) -> None:
 
 
 def test_a_broken_pipe_ends_it(model: Path) -> None:
-    process = begun("synthetic:bar?rate=1000&width=16&height=16", "--app", model, "--json", "-")
+    process = subprocess.Popen(
+        command("synthetic:bar?rate=1000&width=16&height=16", "--app", model, "--json", "-"),
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.close()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 import tracemalloc
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from patience import PATIENCE
 from sources.recordings import SENSOR, everything, some_events
 
 from snngen import recording
@@ -32,10 +32,11 @@ events = some_events(50_000)
 with Recorder(sys.argv[1], SENSOR) as recorder:
     for begin in range(0, len(events), 1000):
         recorder.write(events[begin : begin + 1000])
+    time.sleep(2 * recording.FLUSH)
+    recorder.write(events[:0])  # and now nothing is left unwritten
     print("written", flush=True)
     while True:
-        time.sleep(0.05)
-        recorder.write(events[:0])
+        time.sleep(1)
 """
 
 
@@ -54,7 +55,6 @@ def writer(path: Path) -> subprocess.Popen[str]:
     assert process.stdout is not None
     with process.stdout:
         assert process.stdout.readline() == "written\n"
-    time.sleep(0.5)  # longer than it leaves anything unwritten
     return process
 
 
@@ -96,7 +96,7 @@ def test_an_error_keeps_what_was_recorded(tmp_path: Path) -> None:
 def test_ctrl_c_leaves_a_whole_recording(tmp_path: Path) -> None:
     process = writer(tmp_path / "a.h5")
     process.send_signal(signal.SIGINT)
-    process.wait(20)
+    process.wait(PATIENCE)
     assert np.array_equal(read_back(tmp_path / "a.h5"), EVENTS)
 
 
@@ -108,7 +108,7 @@ def test_a_recording_is_read_while_it_is_written_and_after_a_crash(tmp_path: Pat
         assert np.array_equal(read_back(tmp_path / "a.part.h5"), EVENTS)
     finally:
         process.kill()
-        process.wait(20)
+        process.wait(PATIENCE)
     assert np.array_equal(read_back(tmp_path / "a.part.h5"), EVENTS)
     assert (tmp_path / "a.h5").read_text() == "an old one"
 

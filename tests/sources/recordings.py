@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+from patience import PATIENCE
 
 from snngen.events import EVENT, EventArray, Sensor
 from snngen.sources import EventSource
@@ -24,7 +25,7 @@ def some_events(
     return events
 
 
-def everything(source: EventSource, seconds: float = 30.0) -> EventArray:
+def everything(source: EventSource, seconds: float = PATIENCE) -> EventArray:
     """All events until the source ends; a test fails that waits for longer."""
     parts, deadline = [np.empty(0, dtype=EVENT)], time.monotonic() + seconds
     while (part := source.read(0.2)) is not None:
@@ -34,7 +35,7 @@ def everything(source: EventSource, seconds: float = 30.0) -> EventArray:
     return np.concatenate(parts)
 
 
-def arrived(source: EventSource, count: int, seconds: float = 20.0) -> EventArray:
+def arrived(source: EventSource, count: int, seconds: float = PATIENCE) -> EventArray:
     """At least `count` events of a source without an end."""
     parts, deadline = [np.empty(0, dtype=EVENT)], time.monotonic() + seconds
     while sum(map(len, parts)) < count and time.monotonic() < deadline:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE
 from sources.recordings import SENSOR, everything, some_events
 
 from snngen.errors import FormatError, UnsupportedError
@@ -75,10 +76,9 @@ def test_faerys_own_csv_is_read(tmp_path: Path) -> None:
 def test_events_come_at_their_time(tmp_path: Path) -> None:
     path = write(tmp_path, "csv", some_events(2000, seconds=0.5))
     with open_source(str(path), speed=1.0) as source:
-        begin, reads = time.monotonic(), 0
+        begin = time.monotonic()
         last, found = 0, 0
         while (events := source.read(0.05)) is not None:
-            reads += 1
             found += len(events)
             if len(events):
                 last = int(events["t"][-1])
@@ -86,7 +86,6 @@ def test_events_come_at_their_time(tmp_path: Path) -> None:
                 assert last - 1000 <= elapsed * 1e6 + 2000  # never early
         assert found == 2000
         assert time.monotonic() - begin > 0.45
-        assert reads > 10
 
 
 def test_time_that_runs_backwards_and_addresses_outside_are_counted(tmp_path: Path) -> None:
@@ -210,15 +209,13 @@ def test_a_decoder_that_dies_or_hangs_is_an_error(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(file_source, "COMMAND", "import os; os.abort()")
     with pytest.raises(FormatError, match=r"crashed with code -?\d+"):
         FileSource(path)
-    monkeypatch.setattr(file_source, "COMMAND", "import time; time.sleep(100)")
+    monkeypatch.setattr(file_source, "COMMAND", "import time; time.sleep(1000)")
     monkeypatch.setattr(file_source, "PATIENCE", 0.3)
-    begin = time.monotonic()
     with pytest.raises(FormatError, match="found no end after event 0"):
         FileSource(path)
-    assert time.monotonic() - begin < 10
-    nonsense = "import sys, time; sys.stdout.buffer.write(b'S' + b'\\xff' * 4); sys.stdout.flush(); time.sleep(100)"
+    nonsense = "import sys, time; sys.stdout.buffer.write(b'S' + b'\\xff' * 4); sys.stdout.flush(); time.sleep(1000)"
     monkeypatch.setattr(file_source, "COMMAND", nonsense)
-    monkeypatch.setattr(file_source, "PATIENCE", 20.0)
+    monkeypatch.setattr(file_source, "PATIENCE", PATIENCE)
     with pytest.raises(FormatError, match="crashed"):
         FileSource(path)
 
@@ -226,18 +223,22 @@ def test_a_decoder_that_dies_or_hangs_is_an_error(tmp_path: Path, monkeypatch: p
 def test_a_decoder_that_is_slow_gives_nothing_within_the_timeout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow = (
-        "import time; from snngen import decoding; send = decoding._send; "
-        "decoding._send = lambda out, kind, body: (time.sleep(kind == b'E'), send(out, kind, body)); main(*"
-    )
+    go = tmp_path / "go"
+    slow = f"""
+import os, time; from snngen import decoding; send = decoding._send
+def slow(out, kind, body):
+    while kind == b'E' and not os.path.exists({str(go)!r}):
+        time.sleep(0.01)
+    send(out, kind, body)
+decoding._send = slow
+main(*"""
     path = write(tmp_path, "h5")
     monkeypatch.setattr(file_source, "COMMAND", file_source.COMMAND.replace("main(*", slow))
     with FileSource(path, SENSOR, None) as source:
-        begin = time.monotonic()
         events = source.read(0.1)
-        assert time.monotonic() - begin < 0.9
         assert events is not None
         assert len(events) == 0
+        go.touch()
         assert np.array_equal(everything(source), EVENTS)
 
 
@@ -245,11 +246,11 @@ def test_closing_ends_the_decoder_and_a_read_under_way(tmp_path: Path) -> None:
     source = FileSource(write(tmp_path, "h5"), speed=1e-6)
     assert source.read(1.0) is not None
     answers: list[Any] = []
-    waiting = threading.Thread(target=lambda: answers.append(source.read(60.0)))
+    waiting = threading.Thread(target=lambda: answers.append(source.read(2 * PATIENCE)))
     waiting.start()
     source.close()
     source.close()
-    waiting.join(10)
+    waiting.join(PATIENCE)
     assert answers == [None]
     assert source.read(1.0) is None
 
@@ -271,7 +272,9 @@ def test_what_cannot_be_opened_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("form", FORMS)
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_hostile_files_end(form: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Damaged bytes: some events in order and an end, or a FormatError; never a crash, never a hang."""

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE
 from sources.recordings import SENSOR, everything, some_events
 
 from snngen.errors import UnsupportedError
@@ -52,7 +53,7 @@ sys.stdout.buffer.write(events.tobytes())
 assert set(source.rejected.values()) == {{0}}, source.rejected
 """
     data = EVENTS.tobytes() if form == "binary" else as_lines(EVENTS)
-    done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert np.array_equal(np.frombuffer(done.stdout, dtype=EVENT), EVENTS)
 
@@ -83,9 +84,9 @@ def test_a_pipe_that_stalls_gives_nothing_within_the_timeout() -> None:
     with StandardInputSource(SENSOR, end) as source:
         started = time.monotonic()
         assert len(source.read(0.1)) == 0  # type: ignore[arg-type]
-        assert 0.09 < time.monotonic() - started < 1.0
+        assert time.monotonic() - started > 0.09
         os.write(begin, EVENTS[:1].tobytes())
-        assert source.read(5.0) == EVENTS[:1]
+        assert source.read(PATIENCE) == EVENTS[:1]
         os.close(begin)
         assert everything(source).size == 0
         assert source.read(1.0) is None
