@@ -10,13 +10,13 @@ the float model (half of the weights of every row, or neurons), 8 bits after it;
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import record
 from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
@@ -137,7 +137,7 @@ def main() -> None:
         table.add_row(name, f"{row['perplexity']:.4f}", loss, *rest)
     Console(highlight=False, width=120).print(table)
     if options.json is not None:
-        options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        record.write(options.json, "compression", [{"model": name, **row} for name, row in rows.items()])
 
 
 if __name__ == "__main__":

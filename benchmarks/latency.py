@@ -1,6 +1,7 @@
 """How long an event waits for the output that heard it, and what is dropped, below and above saturation.
 
-    python benchmarks/latency.py [--rates EVENTS/S ...] [--seconds S] [--period MS] [--queue N] [--json FILE]
+    python benchmarks/latency.py [--rates EVENTS/S ...] [--beside N ...] [--seconds S] [--period MS] [--queue N]
+                                 [--json FILE]
 
 Random events on the digits application's camera (16 x 16, two polarities) come in real time through the live runner: a
 reading thread, a queue with policy drop-oldest, a simulating thread, and this one that receives. An output is asked for
@@ -11,19 +12,22 @@ at the end of every period (1 ms if not given). Per rate, after a run to warm up
 - real time: seconds of stream per second; if it never waited: the same for the simulator alone.
 - sent = processed + dropped is checked, to the event.
 
-Other programs on the machine lengthen the tail: two cores are needed, and idle ones to compare figures.
+Other programs on the machine lengthen the tail: two cores are needed, and idle ones to compare figures. `--beside 0 4`
+measures every rate twice: alone, and beside four programs that do nothing but keep a core busy.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import record
 from rich.console import Console
 from rich.table import Table
 
@@ -42,6 +46,18 @@ def random_events(sensor: Sensor, rate: float, seconds: float) -> EventArray:
     events["x"], events["y"] = generator.integers(0, sensor.width, count), generator.integers(0, sensor.height, count)
     events["p"] = generator.random(count) < 0.5
     return events
+
+
+@contextmanager
+def busy(count: int) -> Iterator[None]:
+    """So many other programs at work."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
 
 
 def measured(application: DigitsApplication, rate: float, seconds: float, period_us: int, queue: int) -> dict[str, Any]:
@@ -67,23 +83,28 @@ def main() -> None:
     """Measure, print a table, and write the figures where `--json` says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rates", type=float, nargs="+", default=[2e4, 1e5, 2e5, 5e5, 1e6])
+    parser.add_argument("--beside", type=int, nargs="+", default=[0], help="busy programs at the same time")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--period", type=float, default=1.0, help="milliseconds")
     parser.add_argument("--queue", type=int, default=2**14, help="events")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     given = parser.parse_args()
     application, period_us = DigitsApplication(), round(given.period * 1000)
     measured(application, 1e5, 0.5, period_us, given.queue)
-    rows = [measured(application, rate, given.seconds, period_us, given.queue) for rate in given.rates]
+    rows = []
+    for others in given.beside:
+        with busy(others):
+            for rate in given.rates:
+                figures = measured(application, rate, given.seconds, period_us, given.queue)
+                rows.append({"busy beside": others, **figures})
     table = Table(title=f"digits, an output every {given.period:g} ms, a queue of {given.queue:,} events, drop-oldest")
     for heading in rows[0]:
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(*(f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" for value in row.values()))
-    Console().print(table)
-    if given.json:
-        machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-        given.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2))
+    Console(width=150).print(table)
+    if given.json is not None:
+        record.write(given.json, "latency", [{"period, ms": given.period, "queue": given.queue, **row} for row in rows])
 
 
 if __name__ == "__main__":

@@ -17,15 +17,12 @@ programs on the machine disturb less.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import time
 from pathlib import Path
 
-import numba
 import numpy as np
+import record
 from rich.console import Console
 from rich.table import Table
 
@@ -75,7 +72,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--fan-out", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     given = parser.parse_args()
     generator = np.random.default_rng(0)
     engine = ContinuousEngine(layer(given.fan_out, given.rate, generator))
@@ -93,15 +90,25 @@ def main() -> None:
         "synaptic, operations/s": [counts.operations[0] / wall for wall, _, _ in runs],
         "real time, s/s": [given.seconds / wall for wall, _, _ in runs],
     }
+    about = {
+        "events": count,
+        "seconds": given.seconds,
+        "fan-out": given.fan_out,
+        "spikes": spikes,
+        "repeats": len(runs),
+    }
+    rows = [
+        {"figure": name, "best": max(values), "median": statistics.median(values), "worst": min(values), **about}
+        for name, values in figures.items()
+    ]
     table = Table(title=f"{count} events in {given.seconds} s, fan-out {given.fan_out}, {spikes} spikes, one thread")
-    for name in ("", "best", "median", "worst"):
-        table.add_column(name, justify="left" if not name else "right")
-    for name, values in figures.items():
-        table.add_row(name, *(f"{value:,.2f}" for value in (max(values), statistics.median(values), min(values))))
+    for name in ("figure", "best", "median", "worst"):
+        table.add_column(name, justify="left" if name == "figure" else "right")
+    for row in rows:
+        table.add_row(row["figure"], *(f"{row[column]:,.2f}" for column in ("best", "median", "worst")))
     Console().print(table)
-    if given.json:
-        machine = {"processor": platform.processor(), "cores": os.cpu_count(), "numba": numba.__version__}
-        given.json.write_text(json.dumps({"machine": machine, "spikes": spikes, "figures": figures}, indent=2))
+    if given.json is not None:
+        record.write(given.json, "stream", rows)
 
 
 if __name__ == "__main__":

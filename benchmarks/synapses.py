@@ -1,6 +1,7 @@
 """How fast the kernels add events through dense, packed and sparse weights, on one thread.
 
     python benchmarks/synapses.py [--sources N] [--targets N] [--active SHARE] [--largest CODE] [--repeats N]
+                                  [--json FILE]
 
 A row is the best of several runs over one set of events: time, and synaptic operations per second; `dense` is 1. Dense
 operations are one multiplication per weight, zero or not; sparse ones only those of synapses that are there.
@@ -10,8 +11,11 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import record
 from rich.console import Console
 from rich.table import Table
 
@@ -65,22 +69,25 @@ def main() -> None:
     parser.add_argument("--active", type=float, default=0.3, help="share of sources that send")
     parser.add_argument("--largest", type=int, default=127, help="largest code")
     parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     codes = rng.integers(1, options.largest + 1, options.sources) * (rng.random(options.sources) < options.active)
+    rows: list[dict[str, Any]] = []
+    for name, synapse in examples(rng, options.sources, options.targets).items():
+        seconds, operations = measure(synapse, codes, options.repeats)
+        rows.append({"synapses": name, "s": seconds, "operations": operations, "operations/s": operations / seconds})
     table = Table(title=f"{options.sources} x {options.targets}, snngen {snngen.__version__}", title_justify="left")
     for heading in ("", "ms", "operations", "G operations/s", "to dense, per operation", "to dense, time"):
         table.add_column(heading, justify="right" if heading else "left")
-    first: tuple[float, int] | None = None
-    for name, synapse in examples(rng, options.sources, options.targets).items():
-        seconds, operations = measure(synapse, codes, options.repeats)
-        first = first or (seconds, operations)
-        rate, dense_rate = operations / seconds, first[1] / first[0]
+    for row in rows:
         table.add_row(
-            name, f"{1e3 * seconds:.3f}", f"{operations:,}", f"{rate / 1e9:.1f}", f"{rate / dense_rate:.2f}",
-            f"{seconds / first[0]:.2f}",
+            row["synapses"], f"{1e3 * row['s']:.3f}", f"{row['operations']:,}", f"{row['operations/s'] / 1e9:.1f}",
+            f"{row['operations/s'] / rows[0]['operations/s']:.2f}", f"{row['s'] / rows[0]['s']:.2f}",
         )  # fmt: skip
     Console(highlight=False, width=110).print(table)
+    if options.json is not None:
+        record.write(options.json, "kinds of synapses", rows)
 
 
 if __name__ == "__main__":

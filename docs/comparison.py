@@ -4,10 +4,10 @@
     python docs/comparison.py            # prints the tables, from docs/comparison.json
     python docs/comparison.py --speed    # prints the table of speed, from benchmarks/results/integrate_and_fire.json
     python docs/comparison.py --short    # prints the table of answers alone, as the README has it
-    python docs/comparison.py --write    # fills all into docs/comparison.md and README.md
 
-Nothing in the tables is written by hand: an answer comes from `docs/comparison_probes.py`, run by the Python that has
-the system, and is kept with its version and date.
+`python docs/remake.py docs/comparison.md README.md` fills all into the pages. Nothing in the tables is written by
+hand: an answer comes from `docs/comparison_probes.py`, run by the Python that has the system, and is kept with its
+version and date.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from remake import line
+
 DOCS = Path(__file__).parent
-PROBES, RECORD, PAGE = DOCS / "comparison_probes.py", DOCS / "comparison.json", DOCS / "comparison.md"
+PROBES, RECORD = DOCS / "comparison_probes.py", DOCS / "comparison.json"
 SPEED = DOCS.parent / "benchmarks" / "results" / "integrate_and_fire.json"
 COMMANDS = ("python docs/comparison.py", "python docs/comparison.py --speed")
-README, SHORT = DOCS.parent / "README.md", "python docs/comparison.py --short"
+SHORT = "python docs/comparison.py --short"
 OURS = "snngen"
-TABLE = "<!-- table: {} -->\n"
 
 
 def probes() -> Any:
@@ -69,19 +70,14 @@ def ask(pythons: list[str], only: list[str]) -> None:
     RECORD.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n")
 
 
-def row(*cells: str) -> str:
-    """A line of a table in Markdown; a bar in a cell is escaped."""
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
 def answers(record: dict[str, Any], page: str = "") -> Iterator[str]:
     """The table of answers; each system leads to how it was checked, on this page or another."""
     words = probes().WORDS
-    yield row("system", *words)
-    yield row(*["---"] * (1 + len(words)))
+    yield line("system", *words)
+    yield line(*["---"] * (1 + len(words)))
     for said in record.values():
         link = f"[{said['system']}]({page}#{anchor(said)})"
-        yield row(link, *(shown(said["answers"][question][0]) for question in words))
+        yield line(link, *(shown(said["answers"][question][0]) for question in words))
 
 
 def tables(record: dict[str, Any]) -> Iterator[str]:
@@ -103,9 +99,9 @@ def tables(record: dict[str, Any]) -> Iterator[str]:
                 yield f"- {question}: {answer}: {evidence}"
         if quiet:
             yield f"- {', '.join(quiet)}: {said['answers'][quiet[0]][1]}"
-    yield from ("", "### Words", "", row("question", "regular expression, case ignored"), row("---", "---"))
+    yield from ("", "### Words", "", line("question", "regular expression, case ignored"), line("---", "---"))
     for question, pattern in words.items():
-        yield row(question, f"`{pattern}`")
+        yield line(question, f"`{pattern}`")
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> Iterator[str]:
@@ -144,26 +140,15 @@ def speed() -> Iterator[str]:
         times.setdefault(OURS, {})[entry["input rate"]] = entry["ours ms"]["best"]
         fires[entry["peer"]] = " or ".join(entry["peer equals"]) or "none of them"
         fires[OURS] = entry["our spikes equal"]
-    yield row("simulator", "reset, threshold", *(f"{rate:.0%} of inputs per tick" for rate in rates), "last / first")
-    yield row(*["---"] * (3 + len(rates)))
+    yield line("simulator", "reset, threshold", *(f"{rate:.0%} of inputs per tick" for rate in rates), "last / first")
+    yield line(*["---"] * (3 + len(rates)))
     for name, by_rate in sorted(times.items(), key=lambda item: item[1][rates[0]]):
         cells = [f"{by_rate[rate]:.2f} ms" if rate in by_rate else "" for rate in rates]
         ratio = f"{by_rate[rates[-1]] / by_rate[rates[0]]:.1f}" if {rates[0], rates[-1]} <= by_rate.keys() else ""
-        yield row(name, fires[name], *cells, ratio)
+        yield line(name, fires[name], *cells, ratio)
     yield from ("", f"`{result['command']}`, {result['date'][:10]}, {result['machine']['processor']},")
     yield "best of its runs, one thread (Lava: all):"
     yield ", ".join(f"{name} {version}" for name, version in sorted(result["versions"].items()))
-
-
-def filled(page: str, parts: dict[str, str]) -> str:
-    """The page with its tables replaced, by the command in the comment before each."""
-    for command, text in parts.items():
-        begin = TABLE.format(command)
-        if begin not in page:
-            raise ValueError(f"no {begin.strip()}")
-        before, after = page.split(begin)
-        page = f"{before}{begin}\n{text}\n\n<!-- end -->{after.split('<!-- end -->', 1)[1]}"
-    return page
 
 
 def printed(command: str) -> str:
@@ -180,13 +165,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], help="systems to ask")
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--short", action="store_true")
-    parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     if options.ask is not None:
         ask([sys.executable, *options.ask], options.only)
-    elif options.write:
-        PAGE.write_text(filled(PAGE.read_text(), {command: printed(command) for command in COMMANDS}))
-        README.write_text(filled(README.read_text(), {SHORT: printed(SHORT)}))
     else:
         print(printed(SHORT if options.short else COMMANDS[options.speed]))
 

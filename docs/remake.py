@@ -1,5 +1,8 @@
 """Remake every picture and table in the docs: `make docs-pictures`.
 
+    python docs/remake.py                               # all of them
+    python docs/remake.py docs/speed.md docs/sensors.md # the tables of these pages
+
 Pictures go to docs/pictures. A table stands in a page between two comments, the first of which holds the command that
 makes it:
 
@@ -7,7 +10,8 @@ makes it:
     <!-- end -->
 
 or, where a script of this folder makes it, `python docs/conversions.py` or `python docs/speed.py`. Speed is not
-measured again: its table and picture are made of what the benchmarks left in benchmarks/results.
+measured again: tables and picture are made of what the benchmarks left in benchmarks/results (`make bench`). Nor are
+other systems asked again (docs/comparison.json).
 """
 
 from __future__ import annotations
@@ -17,9 +21,11 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 DOCS = Path(__file__).parent
+PAGES = (DOCS.parent / "README.md", *sorted(DOCS.glob("*.md")))
 PICTURES = DOCS / "pictures"
 TABLE = re.compile(r"(<!-- table: (?P<command>.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -36,17 +42,26 @@ def printed(program: str, *words: str) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=DOCS.parent).stdout
 
 
-def tables() -> None:
-    """Fill every table of every page with what its command prints now."""
-    for page in sorted(DOCS.glob("*.md")):
-        text = page.read_text(encoding="utf-8")
+def fill(page: Path) -> None:
+    """Fill every table of a page with what its command prints now.
 
-        def fill(match: re.Match[str]) -> str:
-            return f"{match[1]}\n{printed(*shlex.split(match['command']))}\n{match[3]}"
+    raises: CalledProcessError where a command fails; the page is as it was.
+    """
+    commands = [match["command"] for match in TABLE.finditer(page.read_text(encoding="utf-8"))]
+    texts = {command: printed(*shlex.split(command)) for command in commands}
+    text = page.read_text(encoding="utf-8")  # again: a command may have taken minutes
+    if filled(text, texts) != text:
+        page.write_text(filled(text, texts), encoding="utf-8")
 
-        filled = TABLE.sub(fill, text)
-        if filled != text:
-            page.write_text(filled, encoding="utf-8")
+
+def filled(text: str, texts: Mapping[str, str]) -> str:
+    """A page whose tables are these texts, by command."""
+    return TABLE.sub(lambda match: f"{match[1]}\n{texts[match['command']].strip()}\n\n{match[3]}", text)
+
+
+def line(*cells: str) -> str:
+    """A line of a table in Markdown; a bar in a cell is escaped."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def pictures() -> None:
@@ -79,8 +94,15 @@ def growth() -> None:
         printed("python", "benchmarks/growth.py", "--from", measured, "--plot", str(PICTURES / "speed_growth.png"))
 
 
+def main() -> None:
+    chosen = [Path(word) for word in sys.argv[1:]]
+    for page in chosen or PAGES:
+        fill(page)
+    if not chosen:
+        animation()
+        pictures()
+        growth()
+
+
 if __name__ == "__main__":
-    animation()
-    tables()
-    pictures()
-    growth()
+    main()

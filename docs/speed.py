@@ -1,7 +1,8 @@
-"""The table of speed: what was to be reached, what was, and how it was measured.
+"""The tables of speed: what was to be reached, what was, and how it was measured.
 
-    python docs/speed.py           # prints it
-    python docs/speed.py --write   # fills it into docs/speed.md
+    python docs/speed.py             # prints that of docs/speed.md
+    python docs/speed.py --sensors   # prints those of docs/sensors.md
+    python docs/speed.py --write     # fills both pages, as `python docs/remake.py docs/speed.md docs/sensors.md` does
 
 Every figure is read from benchmarks/results/*.json, which the benchmarks write; none is kept here. What is kept here is
 why a target was missed (`WHY`).
@@ -11,17 +12,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from remake import fill, line
+
 DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
-PAGE = DOCS / "speed.md"
-BEGIN, END = "<!-- table: python docs/speed.py -->", "<!-- end -->"
+PAGES = (DOCS / "speed.md", DOCS / "sensors.md")
 HEAD = ("work", "against", "target", "reached: best (median)", "", "measured", "why")
 SOURCES = ("file", "command", "date", "machine", "versions")
 
@@ -207,23 +208,72 @@ TABLES: dict[str, Callable[[list[dict[str, Any]]], Iterator[Row]]] = {
 def markdown(results: Path = RESULTS) -> str:
     """The table, and a second one of where its figures come from. A miss without a why is said on standard error."""
     unexplained: list[str] = []
-    lines, sources = [line(HEAD), line(["---"] * len(HEAD))], [line(SOURCES), line(["---"] * len(SOURCES))]
+    lines, sources = headed(HEAD), headed(SOURCES)
     for name, rows_of in TABLES.items():
         path = results / f"{name}.json"
         if not path.exists():
-            lines.append(line([name.replace("_", " "), "", "", "not measured", "", name, ""]))
+            lines.append(line(name.replace("_", " "), "", "", "not measured", "", name, ""))
             continue
         result = json.loads(path.read_text(encoding="utf-8"))
-        for row in rows_of(result["rows"]):
-            unexplained += [row.work] if row.met is False and not why(row.work) else []
-            met = {True: "reached", False: "missed", None: ""}[row.met]
-            lines.append(
-                line([row.work, row.against, row.target, row.reached, met, name, "" if row.met else why(row.work)])
-            )
-        sources.append(line(source(path, result)))
+        for one in rows_of(result["rows"]):
+            unexplained += [one.work] if one.met is False and not why(one.work) else []
+            met = {True: "reached", False: "missed", None: ""}[one.met]
+            reason = "" if one.met else why(one.work)
+            lines.append(line(one.work, one.against, one.target, one.reached, met, name, reason))
+        sources.append(line(*source(path, result)))
     for work in unexplained:
         print(f"missed, without a why: {work}", file=sys.stderr)
     return "\n".join([*lines, "", *sources])
+
+
+def sensors(results: Path = RESULTS) -> str:
+    """What the continuous engine takes, how late answers come, and where the figures come from."""
+    lines, sources = [], headed(SOURCES)
+    for name, lines_of in (("stream", stream), ("latency", latency)):
+        path = results / f"{name}.json"
+        if not path.exists():
+            lines += [f"{name}: not measured", ""]
+            continue
+        result = json.loads(path.read_text(encoding="utf-8"))
+        lines += [*lines_of(result["rows"]), ""]
+        sources.append(line(*source(path, result)))
+    return "\n".join([*lines, *sources])
+
+
+def stream(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """The continuous engine alone."""
+    about = rows[0]
+    yield (
+        f"The engine alone, on one thread: {about['events']:,} events in {about['seconds']:g} s of stream, fan-out "
+        f"{about['fan-out']}, {about['spikes']:,} spikes; {about['repeats']} runs."
+    )
+    yield ""
+    yield from headed(("figure", "best", "median", "worst"))
+    for one in rows:
+        digits = ".2f" if one["median"] < 100 else ",.0f"
+        yield line(one["figure"], *(format(one[column], digits) for column in ("best", "median", "worst")))
+
+
+def latency(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """The whole stream, by rate, alone and beside busy programs."""
+    about = rows[0]
+    yield (
+        f"The whole stream, digits, an answer every {about['period, ms']:g} ms, a queue of {about['queue']:,} events, "
+        "drop-oldest."
+    )
+    yield ""
+    times = ("p50, ms", "p95, ms", "p99, ms", "longest, ms")
+    factors = ("real time, s/s", "if it never waited")
+    yield from headed(("events/s", "busy programs beside it", "dropped", *times, *factors))
+    for one in rows:
+        dropped = f"{one['dropped'] / one['sent']:.1%}" if one["dropped"] else "none"
+        figures = [*(f"{one[key]:.1f}" for key in times), *(f"{one[key]:.2f}" for key in factors)]
+        yield line(f"{one['rate, events/s']:,.0f}", str(one["busy beside"]), dropped, *figures)
+
+
+def headed(columns: Sequence[str]) -> list[str]:
+    """The first two lines of a table."""
+    return [line(*columns), line(*["---"] * len(columns))]
 
 
 def source(path: Path, result: dict[str, Any]) -> list[str]:
@@ -236,23 +286,17 @@ def source(path: Path, result: dict[str, Any]) -> list[str]:
     return [path.stem, f"`{result['command']}`", result["date"][:10], described, versions]
 
 
-def line(cells: list[str] | tuple[str, ...]) -> str:
-    """A line of a Markdown table."""
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
-    parser.add_argument("--write", action="store_true", help="fill docs/speed.md")
+    parser.add_argument("--sensors", action="store_true", help="the tables of docs/sensors.md")
+    parser.add_argument("--write", action="store_true", help="fill docs/speed.md and docs/sensors.md")
     options = parser.parse_args()
-    table = markdown(options.results)
-    if not options.write:
-        print(table)
-        return
-    text = PAGE.read_text(encoding="utf-8")
-    marked = re.compile(f"({re.escape(BEGIN)}\n).*?({re.escape(END)})", re.DOTALL)
-    PAGE.write_text(marked.sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", text), encoding="utf-8")
+    if options.write:
+        for page in PAGES:
+            fill(page)
+    else:
+        print(sensors(options.results) if options.sensors else markdown(options.results))
 
 
 if __name__ == "__main__":

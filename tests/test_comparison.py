@@ -21,20 +21,6 @@ def comparison(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return comparison
 
 
-def test_the_page_holds_what_the_record_says(comparison: ModuleType) -> None:
-    page = comparison.PAGE.read_text()
-    (command, speed) = comparison.COMMANDS
-    assert comparison.filled(page, {command: comparison.printed(command)}) == page
-    assert comparison.TABLE.format(speed) in page
-    with pytest.raises(ValueError, match="no <!-- table"):
-        comparison.filled("no table", {command: ""})
-
-
-def test_the_readme_holds_the_table_of_answers(comparison: ModuleType) -> None:
-    page, command = comparison.README.read_text(), comparison.SHORT
-    assert comparison.filled(page, {command: comparison.printed(command)}) == page
-
-
 def test_every_system_answered_every_question(comparison: ModuleType) -> None:
     record, probes = json.loads(comparison.RECORD.read_text()), comparison.probes()
     assert list(record) == list(probes.SYSTEMS)
