@@ -3,8 +3,8 @@
     PYTHON docs/comparison_probes.py snntorch     # prints JSON: version, and per question an answer with its evidence
 
 An answer is ``yes`` where something was run that does it, or a public name of it was imported; ``partly`` with the
-condition; ``no`` where a run or a list shows it; ``no word`` where no Python file of the package matches `WORDS`. Only
-the standard library and the system asked are imported.
+condition, which may be another package (`beside`); ``no`` where a run or a list shows it; ``no word`` where no Python
+file of the package matches `WORDS`. Only the standard library and the system asked are imported.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ WORDS = {
     "chip": r"loihi|dynap|samna|spinnaker|akida",
 }
 SILENT = "no word"
+NIR_LIST = "NIR's list of frameworks, neuroir.org/docs/support.html"
 
 
 PACKAGES = {"lava-nc": "lava", "lava-dl": "lava", "nest-simulator": "nest", "llama-cpp-python": "llama_cpp"}
@@ -75,6 +76,13 @@ def named(*paths: str) -> Answer:
 def partly(condition: str, answer: Answer) -> Answer:
     """The answer under a condition."""
     return "partly", f"{condition}; {answer[1]}"
+
+
+def beside(distribution: str, question: str, what: str) -> Answer:
+    """``partly``, by another package or list that is named and was not asked; and what the system itself says."""
+    answer, evidence = silent(distribution, question)
+    own = f"; of its own: {evidence}" if answer == SILENT else ""
+    return "partly", f"{what} (not asked here){own}"
 
 
 def gradient(step: Callable[[Any], Any], what: str) -> Answer:
@@ -168,6 +176,7 @@ def lava_dl() -> dict[str, Answer]:
     return rest("lava-dl", {
         "gradients": ("yes" if learns else "no", spike),
         "chip": ("partly" if builds else "no", "through Lava; read: `netx/hdf5.py` builds Lava processes"),
+        "NIR": beside("lava-dl", "NIR", f"out, says {NIR_LIST}"),
     })  # fmt: skip
 
 
@@ -199,14 +208,16 @@ def brian2() -> dict[str, Answer]:
         "plasticity": ("yes" if changed else "no", "run: a weight that `on_pre` raises at each of three spikes"),
         "joules": ("no", "`joule` is a unit of its physics; nothing in its public names counts energy")
         if not [name for name in dir(b2) if "energy" in name.lower()] else ("?", "a public name with energy"),
+        "chip": beside("brian2", "chip", "an emulator of one, through the package brian2-loihi"),
     })  # fmt: skip
 
 
 def nengo() -> dict[str, Answer]:
     return rest("nengo", {
         "plasticity": named("nengo:PES", "nengo:BCM", "nengo:Oja"),
-        "chip": ("partly", "through the package nengo-loihi, which is not asked here")
-        if silent("nengo", "chip")[0] == "?" else silent("nengo", "chip"),
+        "gradients": beside("nengo", "gradients", "through the package nengo-dl"),
+        "NIR": beside("nengo", "NIR", f"in and out, says {NIR_LIST}"),
+        "chip": beside("nengo", "chip", "through the package nengo-loihi"),
     })  # fmt: skip
 
 

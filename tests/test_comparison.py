@@ -55,6 +55,15 @@ def test_a_word_that_is_there_is_no_answer(comparison: ModuleType) -> None:
         probes.named("json:no_such_name")
 
 
+def test_another_package_that_does_it_is_named_and_never_a_yes(comparison: ModuleType) -> None:
+    probes = comparison.probes()
+    assert probes.beside("h5py", "NIR", "through x") == (
+        "partly",
+        f"through x (not asked here); of its own: {probes.silent('h5py', 'NIR')[1]}",
+    )
+    assert probes.beside("tokenizers", "language models", "through x") == ("partly", "through x (not asked here)")
+
+
 def test_what_each_has_over_the_other(comparison: ModuleType) -> None:
     ours = {"answers": {"a": ("yes", ""), "b": ("no", ""), "c": ("partly", "")}}
     theirs = {"answers": {"a": ("no word", ""), "b": ("yes", ""), "c": ("yes", "")}}
