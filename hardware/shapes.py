@@ -162,8 +162,11 @@ class Plan:
 
     def rows(self) -> list[dict[str, Any]]:
         """A line per section: name, count, neurons, bytes, cores, limit, operations; the numbers of one each."""
-        kept = ("name", "count", "neurons", "bytes", "cores", "limit", "operations")
-        return [{name: getattr(section, name) for name in kept} for section in self.sections]
+        kept = ("name", "count", "neurons", "bytes", "cores", "limit")
+        return [
+            {name: getattr(section, name) for name in kept} | {"operations": round(section.operations)}
+            for section in self.sections
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain numbers and text, for JSON; energies in J/token, time in s/token, power in W."""

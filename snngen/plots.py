@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from snngen.anytime import Anytime
 from snngen.aside import written_aside
+from snngen.errors import UnsupportedError
 from snngen.integers import IntArray
 from snngen.ledger import CODES, Ledger
 from snngen.trace import NEURON, PAYLOAD, POPULATION, TICK, Trace
@@ -23,14 +24,29 @@ STYLES = (
     (":", "#2a7f3f"),
     ((0, (5, 1, 1, 1, 1, 1)), "#7a3f9d"),
 )
+FORMATS = ("png", "svg", "pdf")
 RASTER_LIMIT = 40_000  # events drawn; more would only be ink
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure, whole or not at all; the suffix says how (png, svg, pdf)."""
+    """Write a figure, whole or not at all; the suffix says how: .png, .svg or .pdf.
+
+    raises: UnsupportedError for another suffix; FormatError where the path cannot be written.
+    """
     path = Path(path)
+    kind = picture_format(path)
     with written_aside(path) as aside:
-        figure.savefig(aside, format=path.suffix.lstrip(".") or "png", dpi=130)
+        figure.savefig(aside, format=kind, dpi=130)
+
+
+def picture_format(path: Path) -> str:
+    """What `save` writes to this path: png, svg or pdf; raises UnsupportedError for another suffix."""
+    kind = path.suffix.lstrip(".").lower()
+    if kind not in FORMATS:
+        raise UnsupportedError(
+            str(path), f"a picture as {kind or 'nothing'}", ", ".join(f".{known}" for known in FORMATS)
+        )
+    return kind
 
 
 def plot_trace(trace: Trace) -> Figure:

@@ -105,11 +105,15 @@ def check_seal(path: Path, kind: str, made_by: str) -> None:
 
     raises: FormatError.
     """
-    with path.open("rb") as file:
-        expected = _seal_of(file, kind)
-        found = file.read(SEAL_BYTES).rstrip(b"\0")
+    try:
+        with path.open("rb") as file:
+            expected = _seal_of(file, kind)
+            found = file.read(SEAL_BYTES).rstrip(b"\0")
+    except OSError as error:
+        raise FormatError(str(path), error.strerror or str(error), "a file that can be read") from error
     if not found.startswith(kind.encode()):
-        raise FormatError(str(path), "a foreign or damaged file", made_by)
+        kind = found.split(b",")[0].decode(errors="replace") if found.startswith(b"snngen ") else ""
+        raise FormatError(str(path), f"a file of the kind `{kind}`" if kind else "a foreign or damaged file", made_by)
     if found != expected:
         raise FormatError(
             str(path), "contents that do not match their checksum", found.decode(errors="replace").strip(),

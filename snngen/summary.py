@@ -122,18 +122,25 @@ def print_rows(console: Console, rows: Sequence[dict[str, Any]], markdown: bool,
     leave_out: keys that are too long for a table; they are in the JSON.
     """
     rows = [{key: value for key, value in row.items() if key not in leave_out} for row in rows]
-    texts = [[f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()] for row in rows]
+    texts = [[cell(value) for value in row.values()] for row in rows]
     if markdown:
-        marks = ["---:" if isinstance(value, int) else "---" for value in rows[0].values()]
+        marks = ["---:" if isinstance(value, int | float) else "---" for value in rows[0].values()]
         for cells in (list(rows[0]), marks, *texts):
             print("| " + " | ".join(cells) + " |")
         return
     table = Table()
     for heading, value in rows[0].items():
-        table.add_column(heading, justify="right" if isinstance(value, int) else "left")
+        table.add_column(heading, justify="right" if isinstance(value, int | float) else "left")
     for cells in texts:
         table.add_row(*cells)
     console.print(table)
+
+
+def cell(value: Any) -> str:
+    """A value as a table shows it: integers with thousands apart, other numbers to four digits."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def print_layers(console: Console, layers: Sequence[LayerNoise]) -> None:

@@ -37,7 +37,7 @@ def test_place_a_network_and_plan_by_shapes(tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
     planned = run("place", "--shapes", "llama2-7b", "--json", "-")
     assert planned.json["chips"] > 400
-    refused(run("place"), "MODEL.h5, or --shapes")
+    refused(run("place", SHIPPED, "--shapes", "llama2-7b"), "[MODEL], or --shapes NAME")
     refused(run("place", "--shapes", "gpt-9"), "gpt-9")
     refused(run("place", SHIPPED, "--chip", "h100"), "h100")
 

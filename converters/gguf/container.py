@@ -90,8 +90,7 @@ def write(path: Path, metadata: dict[str, Any], tensors: list[tuple[str, Floats,
     metadata: key -> str, bool, int (unsigned, 32 bits), float (32 bits), list of str, or array of int32 or float32.
     tensors: name, values, type; rows of a type in blocks must be multiples of its block.
     """
-    import gguf
-
+    gguf = _gguf()
     packed = [gguf.quantize(values, gguf.GGMLQuantizationType[kind]) for _, values, kind in tensors]
     header = [struct.pack("<4sIQQ", MAGIC, VERSIONS[-1], len(tensors), len(metadata))]
     for name, value in metadata.items():
@@ -131,8 +130,7 @@ def floats(entry: Entry) -> Floats:
     if entry.kind in PLAIN:
         values = np.require(entry.raw.view(PLAIN[entry.kind]), dtype=np.float32, requirements="A")
         return np.asarray(values).reshape(entry.shape)
-    import gguf
-
+    gguf = _gguf()
     rows = np.ascontiguousarray(entry.raw).reshape(math.prod(entry.shape[:-1]), -1)
     with np.errstate(all="ignore"):  # whoever takes the tensor refuses what is not finite
         values = gguf.dequantize(rows, gguf.GGMLQuantizationType[entry.kind])
@@ -144,19 +142,23 @@ def block_sizes() -> dict[int, tuple[str, int, int]]:
 
     raises: UnsupportedError without the package `gguf`.
     """
+    return {int(kind): (kind.name, *sizes) for kind, sizes in _gguf().GGML_QUANT_SIZES.items()}
+
+
+def _gguf() -> Any:
+    """The package `gguf`, or UnsupportedError."""
     try:
         import gguf
     except ImportError as error:
         raise UnsupportedError("GGUF", "no package gguf", "it", "pip install 'snngen[gguf]'") from error
-    return {int(kind): (kind.name, *sizes) for kind, sizes in gguf.GGML_QUANT_SIZES.items()}
+    return gguf
 
 
 def dequantizable(kind: str) -> bool:
     """True for a type whose weights become floats."""
     if kind in PLAIN:
         return True
-    import gguf
-
+    gguf = _gguf()
     number = gguf.GGMLQuantizationType[kind]
     try:
         gguf.dequantize(np.zeros((1, gguf.GGML_QUANT_SIZES[number][1]), np.uint8), number)

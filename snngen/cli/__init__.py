@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
@@ -21,23 +22,43 @@ _UsageError: Any = typer.BadParameter.__base__
 
 
 def main() -> None:
-    """Run the command line: errors are one line and exit status 2, an interrupt is 130."""
+    """Run the command line: errors are one line and exit status 2, 1 where the system fails; an interrupt is 130."""
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
     try:
         _without_scipy()
         register(sys.argv[1] if len(sys.argv) > 1 else None)
         status = app(standalone_mode=False)
+        sys.stdout.flush()
     except _UsageError as error:
         error.show()
         sys.exit(2)
     except SnngenError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"snngen: {error}", markup=False)
+        _say(error)
         sys.exit(2)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
+        sys.stdout = _nowhere()  # what the old one holds would fail once more
         sys.exit(141)
+    except OSError as error:  # a full disk, say
+        got = error.strerror or str(error)
+        _say(SnngenError(str(error.filename or "output"), got, "a place that can be read or written"))
+        sys.stdout = _nowhere()
+        sys.exit(1)
+    except MemoryError as error:
+        _say(SnngenError("memory", str(error) or "none left", "more of it, or a smaller model"))
+        sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _say(error: object) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"snngen: {error}", markup=False)
+
+
+def _nowhere() -> TextIO:
+    """What is written here is lost: for a stream that is closed."""
+    return open(os.devnull, "w", encoding="utf-8")
 
 
 def register(command: str | None = None) -> None:

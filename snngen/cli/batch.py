@@ -10,10 +10,11 @@ import typer
 
 import snngen
 from snngen.cli.terminal import (
+    NETWORK,
     Json,
-    Model,
     app,
     is_stdout,
+    model_and,
     read_text,
     require_all_writable,
     write_json,
@@ -22,23 +23,29 @@ from snngen.cli.terminal import (
 
 @app.command()
 def batch(
-    model: Model,
-    prompts: Annotated[Path, typer.Argument(help="a text file with one prompt per line")],
+    arguments: Annotated[
+        list[str],
+        typer.Argument(metavar="[MODEL] PROMPTS", help=f"{NETWORK} and a text file with one prompt per line"),
+    ],
     tokens: Annotated[int, typer.Option(help="how many to generate for each, at most", min=1)] = 100,
     temperature: Annotated[float, typer.Option(help="0 takes the most likely token")] = 0.8,
     seed: Annotated[int, typer.Option(help="of the random numbers")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     json_path: Json = None,
 ) -> None:
-    """Generate for many prompts at once with torch, on a GPU where there is one.
+    """Generate for many prompts at once with torch.
 
-    Each text is what `generate --when-full stop` gives for its prompt.
+    On a GPU where there is one. Each text is what `generate --when-full stop` gives for its prompt.
     """
+    from snngen.errors import PromptError
     from snngen.hardware import backends
     from snngen.sampling import Sampling
 
+    model, prompts = model_and(arguments, "PROMPTS")
     network = snngen.load(model)
-    lines = [line for line in read_text(prompts).splitlines() if line]
+    lines = [line for line in read_text(Path(prompts)).splitlines() if line]
+    if not lines:
+        raise PromptError(prompts, "no prompts", "a text file with one prompt per line")
     require_all_writable(json_path)
     sampling = Sampling(temperature, seed=seed)
     done = backends.by_name("torch").generate_batch(network, lines, tokens, sampling, device)

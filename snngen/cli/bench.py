@@ -16,6 +16,7 @@ from snngen.cli.terminal import (
     is_stdout,
     progress,
     require_all_writable,
+    require_picture,
     standard_output,
     write_json,
 )
@@ -49,7 +50,10 @@ def bench(
     json_path: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Measure this machine: bandwidth, synaptic operations/s, tokens/s of LLaMA shapes, and their share of the roof."""
+    """Measure how fast this machine is, and how near to its limits.
+
+    Bandwidth, synaptic operations/s, tokens/s of LLaMA shapes, and their share of the roof.
+    """
     from snngen import machine, roofline
 
     chosen = _shapes(shapes or ["15M", "110M"], large)
@@ -59,8 +63,8 @@ def bench(
             raise PromptError(option, str(value), "1 or more")
     if not 0.01 <= share <= 0.99:
         raise PromptError("--share", str(share), "0.01..0.99")
-    for path in (plot, json_path):
-        require_all_writable(path)
+    require_picture(plot)
+    require_all_writable(json_path)
     sizes = roofline.sizes(dram << 20 if dram is not None else 512 << 20 if large else None)
     points: list[Point] = []
     with progress("deliveries", quiet) as tell:

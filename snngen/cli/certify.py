@@ -11,11 +11,13 @@ import typer
 import snngen
 from snngen.certificate import certify_codes
 from snngen.cli.terminal import (
+    NETWORK,
     Json,
-    Model,
+    ModelAndPrompt,
     Quiet,
     app,
     is_stdout,
+    model_and,
     progress,
     read_text,
     require_all_writable,
@@ -32,15 +34,18 @@ from snngen.text import Text
 
 @app.command()
 def certify(
-    model: Model,
-    prompt: str,
+    arguments: ModelAndPrompt,
     backend: Annotated[
         str, typer.Option(help="what is compared: settled, ticked, torch (on a GPU where there is one) or lava")
     ] = "settled",
     json_path: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Compare an engine or a backend with the reference on a prompt: every code of every population, every logit."""
+    """Compare an engine or a backend with the reference.
+
+    On a prompt: every code of every population, every logit.
+    """
+    model, prompt = model_and(arguments)
     network = snngen.load(model)
     tokens = tokens_of(network, prompt)
     require_all_writable(json_path)
@@ -79,20 +84,23 @@ def _codes_of(backend: str, network: Network, tokens: list[int]) -> dict[str, An
 
 @app.command()
 def perplexity(
-    model: Model,
-    text: Annotated[Path, typer.Argument(help="a text file")],
+    arguments: Annotated[list[str], typer.Argument(metavar="[MODEL] TEXT", help=f"{NETWORK} and a text file")],
     stride: Annotated[int, typer.Option(help="tokens from window to window; half the context if 0", min=0)] = 0,
     json_path: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Measure how well a network predicts a text, in windows of its context."""
+    """Measure how well a network predicts a text.
+
+    In windows of its context.
+    """
     import math
 
     from snngen.likelihood import nats_per_token, windows
 
+    model, text = model_and(arguments, "TEXT")
     require_all_writable(json_path)
     network = snngen.load(model)
-    tokens = Text(network).encode(read_text(text))
+    tokens = Text(network).encode(read_text(Path(text)))
     cut = windows(tokens, network.context or len(tokens), stride)
     with progress("perplexity", quiet) as tell:
         of = sum(len(part) for part, _ in cut)

@@ -16,8 +16,9 @@ from snngen.cli.terminal import (
     Quiet,
     app,
     is_stdout,
-    model_and_prompt,
+    model_and,
     require_all_writable,
+    require_picture,
     standard_output,
     write_json,
 )
@@ -47,17 +48,20 @@ def compare(
     json_path: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Price one run on several chips: energy by cause with intervals, time, chips, and whether spiking pays."""
+    """Price one run on several chips, and say whether spiking pays.
+
+    Energy by cause with intervals, time, and how many chips.
+    """
     from snngen.generation import generate as run
     from snngen.hardware import chips, compare
     from snngen.plots import save
     from snngen.summary import print_comparison
 
-    model, prompt = model_and_prompt("compare", arguments)
+    model, prompt = model_and(arguments)
     chosen, rival = [chips.by_name(name) for name in names.split(",")], chips.by_name(against)
+    require_picture(out)
+    require_all_writable(csv_path, page, json_path)
     network = snngen.load(model)
-    for path in (out, csv_path, page, json_path):
-        require_all_writable(path)
     generation = run(network, prompt, tokens, temperature=0.8, seed=seed, when_full="slide").finish()
     verdicts = [_judged(generation, chip, code, rival) for chip in chosen]
     breakdowns = [verdict.breakdown for verdict in verdicts]

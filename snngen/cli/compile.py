@@ -34,7 +34,10 @@ PROGRAMS = {"generate": GENERATE, "ticks": TICKS, "sensors": SENSORS}
 
 @app.command("compile")
 def compile_kernels(quiet: Quiet = False) -> None:
-    """Compile the kernels now, once for this machine; otherwise the first use of each does, with a word."""
+    """Compile the kernels now, once for this machine.
+
+    Otherwise the first use of each does, with a word.
+    """
     started = time.perf_counter()
     with progress("compiling the kernels", quiet) as report:
         _run(report)

@@ -11,10 +11,12 @@ from rich.console import Console
 
 import snngen
 from snngen.cli.terminal import (
+    NETWORK,
     Json,
     Model,
     Quiet,
     app,
+    model_and,
     progress,
     require_all_writable,
     standard_output,
@@ -96,8 +98,11 @@ def _pruning(text: str | None) -> Pruning | None:
 
 
 @app.command()
-def inspect(model: Model, json_path: Json = None) -> None:
-    """Show the populations, projections, sizes, scales and provenance of a network."""
+def inspect(model: Model = None, json_path: Json = None) -> None:
+    """Show what a network is made of.
+
+    Its populations, projections, sizes, scales and provenance.
+    """
     from snngen.summary import describe, print_network
 
     network = snngen.load(model)
@@ -110,8 +115,7 @@ def inspect(model: Model, json_path: Json = None) -> None:
 
 @app.command()
 def export(
-    model: Model,
-    out: Annotated[Path, typer.Argument(help="the file to write")],
+    arguments: Annotated[list[str], typer.Argument(metavar="[MODEL] OUT", help=f"{NETWORK} and the file to write")],
     kind: Annotated[str | None, typer.Option(help="gguf, nir or onnx; by the file's ending if left out")] = None,
     precision: Annotated[str | None, typer.Option(help="gguf: Q8_0, F16 or F32")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="onnx: standard operators alone")] = False,
@@ -119,6 +123,8 @@ def export(
     """Write a network in another format: ONNX (QDQ int8), GGUF, NIR."""
     from snngen.converters import exports
 
+    model, last = model_and(arguments, "OUT")
+    out = Path(last)
     chosen = kind or out.suffix.removeprefix(".")
     options: dict[str, str | bool] = {} if precision is None else {"precision": precision}
     if plain:

@@ -22,8 +22,9 @@ from snngen.cli.terminal import (
     ModelAndPrompt,
     Quiet,
     app,
+    compiling,
     is_stdout,
-    model_and_prompt,
+    model_and,
     progress,
     require_all_writable,
     speak,
@@ -44,7 +45,7 @@ CODE_NAMES = "graded, delta, bitwise, ttfs, unary, or rate:TICKS (lossy)"
 
 
 @app.command()
-def generate(
+def generate(  # longer than 60 lines by its options, which typer reads here
     arguments: ModelAndPrompt,
     out: Annotated[
         Path | None, typer.Option(help="draw pictures into this file (.png): MODEL without a prompt")
@@ -91,7 +92,7 @@ def generate(
             sent = None if runner.spikes else code
             draw(network, runner, out, count, seed, sent, priced, certificate, json_path, quiet)
         return
-    model, prompt = model_and_prompt("generate", arguments)
+    model, prompt = model_and(arguments)
     network = snngen.load(model)
     if stop_when_safe and temperature > 0:
         raise PromptError(
@@ -103,7 +104,7 @@ def generate(
         runner = _engine(stack, network, code, engine, schedule, max_ticks, stop_when_safe, trace, last)
         generation = run(network, prompt, tokens, engine=runner, **sampling)  # type: ignore[arg-type]
         recorder = None if save is None else RunRecorder(generation, last if runner.spikes else None)
-        with Console(stderr=True).status("compiling the kernels (once)" if not quiet else "", spinner="dots"):
+        with compiling(quiet):
             runner.warm()
         _say(generation, generation if recorder is None else recorder, silent=is_stdout(json_path))
     checked = _certified(generation, quiet) if certificate else None

@@ -28,7 +28,10 @@ def report(
         str, typer.Option(help="the network of the run, if it is no longer where it was; its digest is checked")
     ] = "",
 ) -> None:
-    """Write a saved run as one page that opens anywhere: text shaded by energy, price, raster, sparsity, proof."""
+    """Write a saved run as one page that opens anywhere.
+
+    Text shaded by energy, price, raster, sparsity, proof.
+    """
     from snngen.hardware import chips
     from snngen.report import Subject, as_html
     from snngen.saved_run import read_saved_run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +16,7 @@ import typer
 from rich.table import Table
 
 from snngen.cli.live import Screen, joules, milliseconds
-from snngen.cli.terminal import Quiet, app, is_stdout, require_all_writable, speak, write_json
+from snngen.cli.terminal import Quiet, app, compiling, is_stdout, require_all_writable, speak, write_json
 from snngen.decoding import HDF5
 from snngen.dynamics.network import DynamicNetwork
 from snngen.errors import FormatError, PromptError
@@ -34,7 +35,7 @@ SOURCE_FAILED = 1
 
 
 @app.command()
-def stream(
+def stream(  # longer than 60 lines by its options, which typer reads here
     source: Annotated[
         str,
         typer.Argument(
@@ -43,8 +44,9 @@ def stream(
         ),
     ],
     application: Annotated[
-        str, typer.Option("--app", help="digits, or a network of continuous time: MODEL.nir, MODEL.h5")
-    ] = DIGITS,
+        str | None,
+        typer.Option("--app", help="digits (if left out), or a network of continuous time: MODEL.nir, MODEL.h5"),
+    ] = None,
     policy: Annotated[
         str | None,
         typer.Option(help=f"when the queue is full: {', '.join(POLICIES)}; drop-oldest for UDP, block for all others"),
@@ -75,7 +77,10 @@ def stream(
     ] = None,
     quiet: Quiet = False,
 ) -> int:
-    """Run an application on events as they come, and say what was dropped, how late it was and what it cost."""
+    """Run an application on events as they come.
+
+    In the end it says what was dropped, how late it was and what it cost.
+    """
     from snngen.hardware import chips
     from snngen.hardware.live import Circuit, pricing
 
@@ -86,7 +91,10 @@ def stream(
         raise PromptError("--seconds", str(seconds), "more than 0")
     with ExitStack() as stack:
         shown = _window(stack) if window else None
-        opened, runs, networks = _opened(source, application, _sensor(sensor), speed or None, seed)
+        if application is None and source != DIGITS and not quiet:
+            print(f"no --app: digits are looked for in {source}; --app MODEL.h5 runs your own network", file=sys.stderr)
+        with compiling(quiet):
+            opened, runs, networks = _opened(source, application or DIGITS, _sensor(sensor), speed or None, seed)
         stack.callback(opened.close)
         circuit = Circuit.of(networks)
         chosen = policy or (DROP_OLDEST if source.startswith("udp:") else BLOCK)
@@ -97,6 +105,14 @@ def stream(
         screen = stack.enter_context(Screen(is_stdout(json_path), quiet))
         stack.enter_context(_terminated_like_interrupted())
         _run(running, screen, shown)
+    return _concluded(running, screen, circuit, priced, record, json_path, quiet)
+
+
+def _concluded(
+    running: Stream, screen: Screen, circuit: Any, priced: list[Any], record: Path | None, json_path: Path | None,
+    quiet: bool,
+) -> int:  # fmt: skip
+    """Say how the stream did. returns: the exit status. raises: PromptError where it did not hold out."""
     status = running.status()
     result = _result(status, running.work, circuit, priced)
     _summarize(screen, result, status, record, quiet)

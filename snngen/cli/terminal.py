@@ -23,13 +23,12 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: boxes cut names and defaults short on a narrow terminal
 )
 
-Model = Annotated[Path, typer.Argument(help="a network (.h5)")]
-ModelAndPrompt = Annotated[
-    list[str],
-    typer.Argument(metavar="[MODEL] PROMPT", help="a network (the one in the package, if left out) and a prompt"),
-]
+NETWORK = "a network (.h5; the one in the package, if left out)"
+Model = Annotated[Path | None, typer.Argument(help=NETWORK)]
+ModelAndPrompt = Annotated[list[str], typer.Argument(metavar="[MODEL] PROMPT", help=f"{NETWORK} and a prompt")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="print the table as Markdown")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar and no summary")]
 Json = Annotated[
@@ -37,11 +36,18 @@ Json = Annotated[
 ]
 
 
-def model_and_prompt(command: str, arguments: list[str]) -> tuple[str | None, str]:
-    """[MODEL] PROMPT: the network in the package where none is named."""
+def model_and(arguments: list[str], what: str = "PROMPT") -> tuple[str | None, str]:
+    """[MODEL] and one thing more: the network in the package where none is named."""
+    usage = f"[MODEL] {what}"
+    quote = "Quote a prompt of several words" if what == "PROMPT" else ""
     if len(arguments) > 2:
-        raise PromptError(command, f"{len(arguments)} arguments", "[MODEL] PROMPT", "Quote the prompt")
-    return (arguments[0] if len(arguments) == 2 else None), arguments[-1]
+        raise PromptError("the command", f"{len(arguments)} arguments", usage, quote)
+    model, last = (arguments[0] if len(arguments) == 2 else None), arguments[-1]
+    if what == "PROMPT" and model is None and last.endswith(".h5"):
+        raise PromptError(last, "a network without a prompt", usage, f'For example {last} "ROMEO:"')
+    if model is not None and not model.endswith(".h5") and not Path(model).exists():
+        raise PromptError(model, "no such file", f"{usage}, where MODEL is a network (.h5)", quote)
+    return model, last
 
 
 def tokens_of(network: Network, prompt: str) -> list[int]:
@@ -83,6 +89,15 @@ def require_all_writable(*paths: Path | None) -> None:
             require_writable(path)
 
 
+def require_picture(path: Path | None) -> None:
+    """Refuse a picture that cannot be written, or whose suffix says no format, before the long work."""
+    if path is not None:
+        from snngen.plots import picture_format
+
+        picture_format(path)
+        require_writable(path)
+
+
 def write_json(path: Path, result: dict[str, Any]) -> None:
     """Write a result as JSON to a file, or to standard output for ``-``."""
     text = json.dumps(result, indent=2) + "\n"
@@ -90,6 +105,13 @@ def write_json(path: Path, result: dict[str, Any]) -> None:
         sys.stdout.write(text)
     else:
         write_text(path, text)
+
+
+@contextmanager
+def compiling(quiet: bool) -> Iterator[None]:
+    """A word on a terminal while kernels are compiled, or loaded."""
+    with Console(stderr=True, quiet=quiet).status("compiling the kernels (once)", spinner="dots"):
+        yield
 
 
 @contextmanager

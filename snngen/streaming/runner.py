@@ -254,7 +254,7 @@ class Stream:
         return 0
 
     def _in_time(self, events: EventArray, seconds: float) -> EventArray:
-        """The events before the first one that is so many seconds after the stream's first; with it the time is over."""
+        """The events before the first that is so many seconds after the stream's first; with it the time is over."""
         heard = self.application.sensor.inside(events) & (events["t"] <= LAST)
         if self._limit_us is None:
             if not heard.any():
