@@ -138,7 +138,7 @@ def in_continuous_time(into: Tensor, label: Tensor, latent: Tensor, metadata: di
     """The encoder with weights of 8 bits, thresholds in their units; the weights (targets, sources) as in torch."""
     whole, thresholds = [], []
     for weight in (into, label, latent):
-        unit = float(weight.abs().max()) / WEIGHT_HIGH
+        unit = float(weight.detach().abs().max()) / WEIGHT_HIGH
         whole.append(Dense(np.rint(np.asarray(weight.detach().T, dtype=np.float64) / unit)))
         thresholds.append(1 / unit)
 
@@ -270,9 +270,11 @@ def measure(model: digits.DigitModel) -> dict[str, float]:
             np.mean([sum(one.work.events.values()) - one.work.events[digits.INPUT] for one in said])
         ),
         "synaptic operations of the encoder per digit": float(np.mean([sum(one.work.operations) for one in said])),
-        "synaptic operations of the decoder per digit": float(
-            np.mean([one.ledger.synaptic_operations("unary").sum() for one in said])
-        ),
+    } | {
+        f"synaptic operations of the decoder per digit, {code}": float(
+            np.mean([one.ledger.synaptic_operations(code).sum() for one in said])
+        )
+        for code in ("unary", "graded")
     }
 
 
