@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from test_cli import SCRIPT, SHIPPED, Ended, refused, run
 
@@ -16,6 +18,7 @@ import snngen
 from snngen.dynamics import store
 from snngen.dynamics.network import DynamicNetwork, DynamicPopulation
 from snngen.dynamics.neurons.input import Input
+from snngen.sources import open_source
 
 COMMANDS = (
     "anytime", "batch", "bench", "certify", "codes", "compare", "compile", "convert", "export", "generate", "inspect",
@@ -213,6 +216,31 @@ def test_a_full_memory_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = run("inspect")
     assert (ended.status, ended.out) == (1, "")
     assert ended.err == "snngen: memory: got Unable to allocate 8.00 TiB; expected more of it, or a smaller model\n"
+
+
+# Streams
+
+
+def test_seconds_cut_a_stream_that_runs_as_fast_as_it_can() -> None:
+    """A second of events, to the event, however long this machine takes; what comes later was never part of it."""
+    ended = run("stream", "synthetic:bar?rate=20000&seed=3", "--speed", 0, "--seconds", 1, "--json", "-", "-q")
+    assert ended.status == 0, ended.err
+    summary = json.loads(ended.out.splitlines()[-1])["summary"]
+    with open_source("synthetic:bar?rate=20000&seed=3&duration=2", speed=None) as source:
+        portions = []
+        while (events := source.read(1.0)) is not None:
+            portions.append(events["t"])
+    times = np.concatenate(portions)
+    assert summary["events"]["sent"] == summary["events"]["processed"] == (times < times[0] + 1_000_000).sum()
+    assert (summary["events"]["dropped"], summary["ended"]) == ({}, "time over")
+
+
+def test_a_source_without_an_application_is_told_which_is_taken() -> None:
+    options = ("synthetic:bar?rate=1000&duration=0.1", "--speed", 0)
+    said = "no --app: digits are looked for in synthetic:bar"
+    assert said in run("stream", *options).err
+    for more in (("--app", "digits"), ("--quiet",)):
+        assert said not in run("stream", *options, *more).err
 
 
 # Plans

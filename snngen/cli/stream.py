@@ -58,7 +58,8 @@ def stream(  # longer than 60 lines by its options, which typer reads here
         float | None, typer.Option(help="milliseconds of an output, 0 for one after every batch of events", min=0)
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="end after so many, of the stream or of the clock on the wall")
+        float | None,
+        typer.Option(help="end after so many, of the stream or of the clock on the wall; --speed 0: of the stream"),
     ] = None,
     sensor: Annotated[
         str | None,
@@ -91,16 +92,17 @@ def stream(  # longer than 60 lines by its options, which typer reads here
         raise PromptError("--seconds", str(seconds), "more than 0")
     with ExitStack() as stack:
         shown = _window(stack) if window else None
-        if application is None and source != DIGITS and not quiet:
-            print(f"no --app: digits are looked for in {source}; --app MODEL.h5 runs your own network", file=sys.stderr)
         with compiling(quiet):
             opened, runs, networks = _opened(source, application or DIGITS, _sensor(sensor), speed or None, seed)
         stack.callback(opened.close)
+        if application is None and source != DIGITS and not quiet:
+            print(f"no --app: digits are looked for in {source}; --app MODEL.h5 runs your own network", file=sys.stderr)
         circuit = Circuit.of(networks)
         chosen = policy or (DROP_OLDEST if source.startswith("udp:") else BLOCK)
+        live = source == "-" or source.startswith("udp:")  # its time passes whatever --speed says
         running = Stream(
             opened, runs, chosen, queue, _period(period, runs), merge_us=merge, seconds=seconds,
-            record=_recorder(stack, record, runs.sensor), price=pricing(circuit, priced),
+            on_the_wall=live or speed > 0, record=_recorder(stack, record, runs.sensor), price=pricing(circuit, priced),
         )  # fmt: skip
         screen = stack.enter_context(Screen(is_stdout(json_path), quiet))
         stack.enter_context(_terminated_like_interrupted())

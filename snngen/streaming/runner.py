@@ -51,8 +51,8 @@ class Stream:
     period_us: an output for each period of stream time in which there were events, they end at its multiples; None for
         one after every batch.
     settle_s: seconds of silence after the rest of a period, before it is answered without waiting for more.
-    seconds: ends after so much stream time, from the first event, or so much time on the wall clock, whichever comes
-        first. Later events are not read on: they are no part of the stream, and counted nowhere.
+    seconds: ends after so much stream time, from the first event, or, `on_the_wall`, so much time on the wall clock,
+        whichever comes first. Events of a later time are no part of the stream, and counted nowhere.
     record: is given the events that the application takes, as they are taken.
     price: joules by chip for some work in some seconds; it must be linear in both.
     raises: UnsupportedError, CapacityError for options that are none.
@@ -70,6 +70,7 @@ class Stream:
         outputs: int = 16,
         settle_s: float = 0.02,
         seconds: float | None = None,
+        on_the_wall: bool = True,
         record: Callable[[EventArray], None] | None = None,
         price: Price | None = None,
     ) -> None:
@@ -86,6 +87,7 @@ class Stream:
         self._work, self._since, self._busy, self._garbage, self._in_hand = Work(), 0.0, 0.0, 0, 0
         self._at_once = self._read_us = 0
         self._limit_us: int | None = None
+        self._on_the_wall = on_the_wall
         self._first_s = self._end_s = None  # type: float | None
         self._deadline = self._stopped = float("inf")
         self._ended, self._failure, self._doing, self._over = "", "", "application", False
@@ -101,7 +103,7 @@ class Stream:
             raise PromptError("Stream", "a stream that was begun before", "a new one, with a source opened anew")
         self._begun = True
         sys.setswitchinterval(min(self._switch, SWITCH))
-        if self._seconds is not None:
+        if self._seconds is not None and self._on_the_wall:
             self._deadline = time.monotonic() + self._seconds
         self._reader.start()
         self._simulator.start()
