@@ -6,6 +6,7 @@ import base64
 import csv
 import html
 import io
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from snngen.hardware.verdict import Verdict
 from snngen.ledger import GENERATE
 
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++", "oo", "--")
+WIDE = 44  # characters of a line beside the totals
 GREYS = ("#ffffff", "#d0d0d0", "#a8a8a8", "#808080", "#606060", "#404040", "#282828", "#101010")
 
 
@@ -36,7 +38,7 @@ def energy_rows(breakdowns: Sequence[Breakdown]) -> list[dict[str, Any]]:
                     {
                         **shared, "phase": phase.name, "cause": cause, "at least": at_least, "value": quantity.value,
                         "low": quantity.low, "high": quantity.high, "unit": quantity.unit,
-                        "evidence": quantity.evidence, "source": quantity.source,
+                        "evidence": quantity.evidence, "source": quantity.source, "rests on": breakdown.rests_on,
                     }
                 )  # fmt: skip
         for cited in breakdown.cited:
@@ -45,6 +47,7 @@ def energy_rows(breakdowns: Sequence[Breakdown]) -> list[dict[str, Any]]:
                     **shared, "phase": cited.phase, "cause": f"cited, all-in: {cited.model}", "at least": False,
                     "value": cited.energy.value, "low": cited.energy.low, "high": cited.energy.high,
                     "unit": cited.energy.unit, "evidence": cited.energy.evidence, "source": cited.energy.source,
+                    "rests on": cited.boundary,
                 }
             )  # fmt: skip
     return rows
@@ -68,8 +71,8 @@ def plot_energy(breakdowns: Sequence[Breakdown]) -> Figure:
     """
     priced = [breakdown for breakdown in breakdowns if breakdown.phases]
     height = max(1.7 * len(priced) + 0.8, 1.4 + 0.5 * sum(_bars(b) for b in breakdowns))
-    figure = Figure(figsize=(14, height), layout="constrained")
-    parts: Any = figure.subfigures(1, 2)
+    figure = Figure(figsize=(15, height), layout="constrained")
+    parts: Any = figure.subfigures(1, 2, width_ratios=(5, 6))
     if priced:
         _draw_causes(parts[0], priced)
     _draw_totals(parts[1].subplots(), breakdowns)
@@ -98,9 +101,8 @@ def _draw_causes(figure: SubFigure, breakdowns: Sequence[Breakdown]) -> None:
             spread = [[1e6 * (total.value - total.low)], [1e6 * (total.high - total.value)]]
             axes.errorbar(reached, place, xerr=spread, color="black", capsize=4, linewidth=1.2)
         axes.set_yticks(range(len(breakdown.phases)), [phase.name for phase in breakdown.phases])
-        chips = f"{breakdown.chips} chip{'s' if (breakdown.chips or 0) > 1 else ''}"
         mark = "at least, " if breakdown.at_least else ""
-        axes.set_title(f"{breakdown.chip.name}, {chips}: {mark}uJ per token by cause", fontsize=10)
+        axes.set_title(f"{breakdown.chip.name}, {breakdown.where}: {mark}uJ per token by cause", fontsize=10)
         axes.invert_yaxis()
     for cause, (colour, hatch) in looks.items():
         panels[0].barh(0, 0, color=colour, hatch=hatch, edgecolor="black", label=cause)
@@ -108,27 +110,27 @@ def _draw_causes(figure: SubFigure, breakdowns: Sequence[Breakdown]) -> None:
 
 
 def _draw_totals(axes: Axes, breakdowns: Sequence[Breakdown]) -> None:
-    """Totals on one logarithmic scale: bars are priced here, diamonds are cited."""
+    """Totals on one logarithmic scale: bars are priced here, diamonds are cited; figures stand right of the axes."""
     names: list[str] = []
+    looks: Any = {"xycoords": axes.get_yaxis_transform(), "va": "center", "fontsize": 8, "annotation_clip": False}
     for breakdown in breakdowns:
         for total in (phase.total for phase in breakdown.phases if phase.name == GENERATE):
             place, spread = len(names), [[total.value - total.low], [total.high - total.value]]
             axes.barh(place, total.value, color="#d0d0d0", edgecolor="black", linewidth=0.6)
             axes.errorbar(total.value, place, xerr=spread, color="black", capsize=3, linewidth=1)
             mark = "at least " if breakdown.at_least else ""
-            axes.annotate(f"  {mark}{total}", (total.high, place), va="center", fontsize=8)
-            names.append(breakdown.chip.name)
+            axes.annotate(f"{mark}{total}".removesuffix("/token"), (1.02, place), **looks)
+            names.append(breakdown.chip.name if breakdown.placed else f"{breakdown.chip.name}\nnot placed")
         for cited in (cited for cited in breakdown.cited if cited.phase == GENERATE):
             place, energy = len(names), cited.energy
             axes.plot([energy.low, energy.high], [place, place], color="black", linewidth=1)
             axes.plot(energy.value, place, "kD", markersize=5)
-            axes.annotate(f"  {energy}, {cited.model}"[:52], (energy.high, place), va="center", fontsize=7)
+            figures = f"{str(energy).removesuffix('/token')}: {cited.model}"
+            axes.annotate(textwrap.fill(figures, WIDE), (1.02, place), **looks)
             names.append(f"{breakdown.chip.name}\ncited")
     axes.set_yticks(np.arange(len(names)), names, fontsize=8)
     title = "a generated token (diamonds: cited, another model)"
     axes.set(xscale="log", xlabel="J per generated token", title=title)
-    low, high = axes.get_xlim()
-    axes.set_xlim(low, high * 1e4)  # room for the labels
     axes.invert_yaxis()
 
 
@@ -166,7 +168,8 @@ def as_html(
     ]
     parts += ["<h3>Published thresholds beside this run</h3>", _table(thresholds)]
     for breakdown in breakdowns:
-        lines = [f"not priced: {part.cause} ({part.why})" for part in breakdown.unpriced] + list(breakdown.chip.notes)
+        lines = [f"{breakdown.where}: {breakdown.rests_on}"] if breakdown.rests_on else []
+        lines += [f"not priced: {part.cause} ({part.why})" for part in breakdown.unpriced] + list(breakdown.chip.notes)
         if lines:
             items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
             parts.append(f"<h3>{html.escape(breakdown.chip.title)}</h3><ul>{items}</ul>")

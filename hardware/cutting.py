@@ -82,9 +82,10 @@ def demands(network: Network, homes: Mapping[str, IntArray], population: Populat
             asked.append(Demand(IN_AXONS, way.receiver, senders[way.receiver]))
     out = np.zeros_like(each)
     for projection in network.projections:
-        for sender, way in ways(network, projection):
-            if sender == population.name and projection.target in homes:
-                out += reached(way.sender, way.receiver, homes[projection.target])
+        if population.name in (projection.source, projection.writer) and projection.target in homes:
+            for sender, way in ways(network, projection):
+                if sender == population.name:
+                    out += reached(way.sender, way.receiver, homes[projection.target])
     if out.any():
         asked.append(Demand(OUT_AXONS, each, out))
     return asked

@@ -92,6 +92,15 @@ class LivePrice:
         """Sum of the terms: what is priced, and no more."""
         return reduce(operator.add, (term.energy for term in self.terms))
 
+    @property
+    def rests_on(self) -> str:
+        """Which static power is counted, in a sentence."""
+        if STATIC_POWER not in self.chip.quantities:
+            return f"static power not counted: {self.chip.missing[STATIC_POWER]}"
+        many = f"{self.chips} chip{'s' if self.chips > 1 else ''}"
+        by = "counted by synaptic memory" if MEMORY in self.chip.quantities else "one at least"
+        return f"static power of {many} for as long as the stream took; not placed on cores, chips are {by} alone"
+
     def as_dict(self) -> dict[str, Any]:
         """In plain values, for JSON; J per output."""
         return {
@@ -103,6 +112,7 @@ class LivePrice:
                 term.cause: asdict(term.energy) | {"unit": PER_OUTPUT, "at_least": term.at_least} for term in self.terms
             },
             "total": asdict(self.total) | {"unit": PER_OUTPUT, "at_least": bool(self.unpriced)},
+            "rests_on": self.rests_on,
             "unpriced": {item.cause: item.why for item in self.unpriced},
         }
 

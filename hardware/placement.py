@@ -17,7 +17,7 @@ import numpy.typing as npt
 from snngen.codes import by_name as code_by_name
 from snngen.errors import CapacityError
 from snngen.hardware.cutting import Cut, Demand, cut, demands
-from snngen.hardware.limits import MEMORY, NEURONS, PER_CORE, Limits, by_name
+from snngen.hardware.limits import LIMITS, MEMORY, NEURONS, PER_CORE, Limits, by_name
 from snngen.hardware.mesh import SWAPPED, TOGETHER, distances, seats, swapped
 from snngen.hardware.wiring import Wiring, blocks, ways
 from snngen.integers import FloatArray, IntArray
@@ -111,19 +111,20 @@ class Placement:
 
     def busiest(
         self, updates: npt.NDArray[np.number[Any]], operations: npt.NDArray[np.number[Any]]
-    ) -> tuple[float, float]:
+    ) -> tuple[FloatArray, FloatArray]:
         """Most neuron updates and most synaptic operations on one core.
 
-        updates: (populations,), operations: (projections,): totals, spread evenly over the neurons updated or driven.
+        updates: (..., populations), operations: (..., projections): totals of each stage, or of all, spread evenly over
+            the neurons updated or driven.
+        returns: (...,) of each.
         raises: CapacityError for other shapes.
         """
-        expected = (len(self.network.populations),), (len(self.network.projections),)
+        leading = np.shape(updates)[:-1]
+        expected = (*leading, len(self.network.populations)), (*leading, len(self.network.projections))
         if (np.shape(updates), np.shape(operations)) != expected:
             raise CapacityError("busiest", f"shapes {np.shape(updates)}, {np.shape(operations)}", str(expected))
-        driven = np.zeros(len(self.homes))
-        for count, projection in zip(operations, self.network.projections, strict=True):
-            driven[self.network.order[projection.target]] += float(count)
-        return float((np.asarray(updates) @ self._spread).max()), float((driven @ self._spread).max())
+        updated, driven = np.asarray(updates) @ self._spread, np.asarray(operations) @ self._driven
+        return updated.max(axis=-1), driven.max(axis=-1)
 
     def rows(self) -> list[dict[str, Any]]:
         """A line per population: name, neurons, cores, bytes, limit, payload_bits, hops, crossings.
@@ -211,6 +212,12 @@ class Placement:
         return np.stack([np.bincount(home, minlength=self.cores) / len(home) for home in self.homes])
 
     @cached_property
+    def _driven(self) -> FloatArray:
+        """(projections, cores): share of the neurons that each projection drives on each core."""
+        order = self.network.order
+        return self._spread[[order[projection.target] for projection in self.network.projections]]
+
+    @cached_property
     def _stored(self) -> tuple[IntArray, ...]:
         """(cores,) bytes of weights of each population."""
         stored = []
@@ -244,6 +251,26 @@ class Placement:
                 first, second, third = (total / len(way.sender) for total in summed)
                 means[-1].append((first, second, third))
         return means
+
+
+@dataclass(frozen=True)
+class Unplaced:
+    """A network that lies on no cores. why: in words, for whoever reads a price that lacks the cores."""
+
+    why: str
+
+
+def placed(network: Network, chip: str) -> Placement | Unplaced:
+    """A network on the cores of a chip, or why it cannot be placed there: limits that are not known, or too small.
+
+    chip: its name, of `snngen.hardware.limits.LIMITS` or any other.
+    """
+    if chip not in LIMITS:
+        return Unplaced("the limits of its cores are not known")
+    try:
+        return place(network, chip)
+    except CapacityError as error:
+        return Unplaced(f"the network does not fit, {error.where}: {error.got}; {error.expected} expected")
 
 
 def place(network: Network, chip: str | Limits, events: FloatArray | None = None) -> Placement:

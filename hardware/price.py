@@ -5,7 +5,7 @@ neuron updates = J/neuron update * neuron updates/token
 spike output = J/event * events/token
 messages = J/message * messages/token: one for each core that an event goes to, as placed, or else one at least
 routing = J/hop * hops/token, by a placement
-static power = W/chip * chips * s/token, where chips >= ceil(weight bytes / synaptic memory per chip), or as placed
+static power = W/chip * chips * s/token, chips as placed, or else at least ceil(weight bytes / synaptic memory per chip)
 s/token >= max(s/tick * ticks/token, sum over stages of max(updates, operations of the busiest core, each * its time))
 
 The bound of time is that of Timcheck et al., arXiv:2601.10035, without the terms whose rates nobody has printed.
@@ -38,6 +38,7 @@ from snngen.hardware.chip import (
     Chip,
     Cited,
 )
+from snngen.hardware.placement import Unplaced, placed
 from snngen.hardware.quantity import PER_OPERATION, PriceError, Quantity
 from snngen.hardware.work import Work, spiking
 from snngen.integers import FloatArray
@@ -54,6 +55,7 @@ UNPRICED = {
     "host link": "depends on the board; input and output of every token pass it",
     "un-embedding and sampling on the host": "what the network itself does not hold of choosing the next token",
 }
+RATES = {UPDATE_TIME: "neuron update/token", SYNAPSE_TIME: "synaptic operation/token"}
 NOT_PLACED = "needs a placement: the hops of each event"
 COMPUTE_TIME, CROSSINGS = "compute time within a tick", "links between chips"
 
@@ -78,8 +80,11 @@ class Placement(Protocol):
     def fan(self, index: int, written: bool = False) -> float:
         """Mean number of cores that such an event goes to."""
 
-    def busiest(self, updates: FloatArray, operations: FloatArray) -> tuple[float, float]:
-        """Most neuron updates, and most synaptic operations, that fall to one core."""
+    def busiest(self, updates: FloatArray, operations: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Most neuron updates, and most synaptic operations, that fall to one core.
+
+        updates: (..., populations), operations: (..., projections). returns: (...,) of each.
+        """
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ class Breakdown:
     """What a run costs on a chip, or, for a conventional one, what others measured there with models of theirs.
 
     chip, code: what was priced. chips: how many hold the weights, at least; None for cited figures.
-    placed: True where a placement gave chips, hops and busiest core.
+    placement: what gave chips, hops and busiest core, or why there is none; None for cited figures.
     phases: those that had tokens. unpriced: what the totals lack. cited: all-in figures, never added to a term.
     raises: PriceError where priced and cited figures come together.
     """
@@ -158,7 +163,7 @@ class Breakdown:
     phases: tuple[Phase, ...] = ()
     unpriced: tuple[Unpriced, ...] = ()
     cited: tuple[Cited, ...] = ()
-    placed: bool = False
+    placement: Placement | Unplaced | None = None
 
     def __post_init__(self) -> None:
         if self.cited and (self.phases or self.unpriced or self.chips is not None):
@@ -170,6 +175,36 @@ class Breakdown:
     def at_least(self) -> bool:
         """True where the totals are lower bounds, at the chip's constants, because something is not priced."""
         return bool(self.unpriced)
+
+    @property
+    def placed(self) -> bool:
+        """True where a placement gave chips, hops and busiest core."""
+        return not isinstance(self.placement, Unplaced | None)
+
+    @property
+    def where(self) -> str:
+        """Chips and cores in a few words: ``1 chip, 32 cores``, ``1 chip, not placed``; empty for cited figures."""
+        if self.chips is None or self.placement is None:
+            return ""
+        chips = f"{self.chips} chip{'s' if self.chips > 1 else ''}"
+        if isinstance(self.placement, Unplaced):
+            return f"{chips}, not placed"
+        return f"{chips}, {self.placement.cores:,} core{'s' if self.placement.cores > 1 else ''}"
+
+    @property
+    def rests_on(self) -> str:
+        """Over which time static power is counted, and what is left out of it, in a sentence; empty without phases."""
+        if not self.phases or self.placement is None:
+            return ""
+        known = self.chip.quantities
+        why = f"not placed: {self.placement.why}" if isinstance(self.placement, Unplaced) else ""
+        if STATIC_POWER not in known:
+            return "; ".join(filter(None, (f"static power not counted: {self.chip.missing[STATIC_POWER]}", why)))
+        rates = [str(known[cause]) for cause in RATES if cause in known]
+        if rates and not why:
+            return f"static power is counted over the work of the busiest core, at {' and '.join(rates)}"
+        over = ", only that over the ticks at their shortest" if TICK in known else ""
+        return f"static power over the work of the cores not counted{over}; {why or 'no rate of a core is published'}"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -194,6 +229,8 @@ class Breakdown:
             "code": self.code,
             "chips": self.chips,
             "placed": self.placed,
+            "where": self.where,
+            "rests_on": self.rests_on,
             "at_least": self.at_least,
             "phases": {phase.name: self._phase_as_dict(phase) for phase in self.phases},
             "unpriced": {item.cause: item.why for item in self.unpriced},
@@ -223,14 +260,17 @@ class Row:
     source: str
 
 
-def price(ledger: Ledger, chip: Chip, code: str | None = None, placement: Placement | None = None) -> Breakdown:
+def price(
+    ledger: Ledger, chip: Chip, code: str | None = None, placement: Placement | Unplaced | None = None
+) -> Breakdown:
     """Price a run on a chip; the network is not run again.
 
     ledger: of a run; phases without tokens are left out. chip: see `snngen.hardware.chips`.
     code: one of `snngen.ledger.CODES`, the spike code whose events, synaptic operations and ticks are priced; by
         default the one that was really sent, or `graded` for a run of the settled engine.
-    placement: of the ledger's network on this chip; without it there is no routing, chips are counted by memory
-        alone, and time by ticks alone.
+    placement: of the ledger's network on this chip; by default it is placed where the chip's limits are known
+        (`snngen.hardware.placement.placed`). Where it is `Unplaced` there is no routing, chips are counted by memory
+        alone, and time by ticks alone: all of it less, and `Breakdown.rests_on` says so.
     returns: per token and phase; low..high is the range of the chip's constants. In prefill the low end of the time
         lets tokens follow each other one tick apart, the value has them run one after the other.
     raises: UnsupportedError for an unknown code.
@@ -239,17 +279,18 @@ def price(ledger: Ledger, chip: Chip, code: str | None = None, placement: Placem
     if chip.kind == CONVENTIONAL:
         reasons = tuple(Unpriced(*item) for item in chip.missing.items())
         return Breakdown(chip, code, unpriced=reasons, cited=chip.cited)
-    chips = chips_used(ledger.network, chip, placement)
+    lies = placed(ledger.network, chip.name) if placement is None else placement
+    cores = None if isinstance(lies, Unplaced) else lies
+    chips = chips_used(ledger.network, chip, cores)
     phases = []
     for name in PHASES:
         if ledger.tokens(name):
             work = spiking(ledger, code, name)
-            found = tuple(terms(work, chip, chips, placement))
+            found = tuple(terms(work, chip, chips, cores))
             if found:
-                time = time_bound(work, chip, placement)
-                phases.append(Phase(name, ledger.tokens(name), found, time, _shares(work, chip, placement)))
-    unpriced = _unpriced(ledger, chip, placement)
-    return Breakdown(chip, code, chips, tuple(phases), unpriced, placed=placement is not None)
+                time = time_bound(work, chip, cores)
+                phases.append(Phase(name, ledger.tokens(name), found, time, _shares(work, chip, cores)))
+    return Breakdown(chip, code, chips, tuple(phases), _unpriced(ledger, chip, cores), placement=lies)
 
 
 def chips_used(network: Network, chip: Chip, placement: Placement | None = None) -> int:
@@ -321,40 +362,37 @@ def time_bound(work: Work, chip: Chip, placement: Placement | None = None) -> Qu
     bounds = []
     if TICK in chip.quantities:
         bounds.append(chip.quantities[TICK] * _counted(work, work.ticks, "tick/token", low=work.follow))
-    if placement is not None:
+    if placement is not None and any(cause in chip.quantities for cause in RATES):
         together = _busiest(work, chip, placement, work.updates, work.operations)
-        if together is not None:
-            bounds.append(together)
-            if work.staged:
-                bounds.append(_stage_after_stage(work, chip, placement, together))
+        bounds.append(together)
+        if work.staged:
+            bounds.append(_stage_after_stage(work, chip, placement, together))
     return reduce(Quantity.maximum, bounds) if bounds else None
 
 
 def _stage_after_stage(work: Work, chip: Chip, placement: Placement, together: Quantity) -> Quantity:
     network = work.network
     stages = np.array(network.stages)
-    targets = np.array([network.order[projection.target] for projection in network.projections], dtype=np.int64)
-    found = [
-        _busiest(work, chip, placement, work.updates * (stages == at), work.operations * (stages[targets] == at))
-        for at in range(int(stages.max()) + 1)
-    ]
-    total = reduce(operator.add, (time for time in found if time is not None))
+    targets = [network.order[projection.target] for projection in network.projections]
+    at = np.arange(int(stages.max()) + 1)[:, None]
+    total = _busiest(work, chip, placement, work.updates * (stages == at), work.operations * (stages[targets] == at))
     if work.follow < work.ticks:  # tokens that overlap keep a core busy with other stages
         total = replace(total, low=min(together.low, total.low))
     return total
 
 
-def _busiest(
-    work: Work, chip: Chip, placement: Placement, updates: FloatArray, operations: FloatArray
-) -> Quantity | None:
-    counts = zip(placement.busiest(updates, operations), (UPDATE_TIME, SYNAPSE_TIME), strict=True)
-    units = {UPDATE_TIME: "neuron update/token", SYNAPSE_TIME: "synaptic operation/token"}
-    times = [
-        chip.quantities[cause] * _counted(work, float(count), units[cause])
-        for count, cause in counts
-        if cause in chip.quantities
+def _busiest(work: Work, chip: Chip, placement: Placement, updates: FloatArray, operations: FloatArray) -> Quantity:
+    """Time of the busiest core, s/token, by the rates of a chip that has one; summed over a first axis of stages."""
+    counts = zip(placement.busiest(updates, operations), RATES.items(), strict=True)
+    rates = [
+        (chip.quantities[cause], unit, np.asarray(count)) for count, (cause, unit) in counts if cause in chip.quantities
     ]
-    return reduce(Quantity.maximum, times) if times else None
+    known = reduce(Quantity.maximum, (rate * _counted(work, float(count.sum()), unit) for rate, unit, count in rates))
+    value, low, high = (
+        float(np.sum(reduce(np.maximum, (getattr(rate, end) * count for rate, _, count in rates))))
+        for end in ("value", "low", "high")
+    )
+    return replace(known, value=value, low=low, high=high)
 
 
 def _by_population(work: Work, placement: Placement | None) -> Iterator[tuple[str, FloatArray, str, bool]]:

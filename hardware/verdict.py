@@ -6,9 +6,12 @@ every neuron sends its code once. It answers whether the events save anything, a
 
 from __future__ import annotations
 
+import math
 import operator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
+from itertools import chain, product
 from typing import Any
 
 from snngen.errors import UnsupportedError
@@ -18,21 +21,24 @@ from snngen.hardware.chip import (
     NEURON_UPDATES,
     STATIC_POWER,
     SYNAPSES,
+    TICK,
     WEIGHT_READS,
     Chip,
     Cited,
 )
-from snngen.hardware.price import Breakdown, Placement, Term, chips_used, price, terms
+from snngen.hardware.placement import Unplaced
+from snngen.hardware.price import RATES, Breakdown, Placement, Term, price, terms
 from snngen.hardware.quantity import PER_OPERATION, PriceError, Quantity
 from snngen.hardware.work import Work, dense, spiking
 from snngen.ledger import GENERATE, PREFILL, Ledger
 
 WINS, LOSES, EVEN, OPEN, UNPROVEN = "spiking wins", "spiking loses", "even", "undecided", "not shown"
+WINS_NARROWLY, LOSES_NARROWLY = "spiking wins narrowly", "spiking loses narrowly"
 
 # What stands on the two sides: the same constants, constants of the same silicon, or another device altogether.
 CONSTANTS, SILICON, DEVICE = "the same constants", "the same silicon", "another device"
-# Energies closer than this share print alike.
-ALIKE = 0.005
+# Energies closer than this share print alike; a difference of less than that is narrow: what has no price may be more.
+ALIKE, NARROW = 0.005, 0.1
 HALVINGS = 24
 
 # Causes that the network without spikes has as well where the silicon multiplies for it.
@@ -81,15 +87,20 @@ class Against:
     """The run beside something that does not spike.
 
     other: what it is. spiking, ann: J/token. basis: CONSTANTS, SILICON or DEVICE.
+    low, high: range of the factor: least and most with the constants at the ends of their ranges, in all combinations.
+        A constant of both sides is at the same end on both, so it does not widen the range as much as it widens the
+        two energies. Infinite where the other may take nothing.
     break_even: spikes per synapse per token at which both cost the same, at the run's ticks; 0 where
         none is few enough; None where it is not asked. note: what the comparison rests on.
-    raises: PriceError for another unit, or an unknown basis.
+    raises: PriceError for another unit, an unknown basis, or a factor that is not in its range.
     """
 
     other: str
     spiking: Quantity
     ann: Quantity
     basis: str
+    low: float
+    high: float
     break_even: float | None
     note: str
 
@@ -101,6 +112,10 @@ class Against:
                 f"{sorted(units)}, basis {self.basis!r}",
                 f"J/token; {CONSTANTS}, {SILICON}, {DEVICE}",
             )
+        if not self.low <= (self.low if self.factor is None else self.factor) <= self.high:
+            raise PriceError(
+                f"Against {self.other}: factor", f"{self.factor} in {self.low}..{self.high}", "in its range"
+            )
 
     @property
     def factor(self) -> float | None:
@@ -109,30 +124,43 @@ class Against:
 
     @property
     def outcome(self) -> str:
-        """Who wins: by the best figures where both sides have the same constants, else over the whole ranges.
+        """Who wins, where the whole range of the factor says so, and whether narrowly; undecided where it does not.
 
         Against another device the spiking total lacks what has no price: it can lose, but not be shown to win.
         """
-        if self.basis == CONSTANTS:
-            if self.factor is None or abs(self.factor - 1) < ALIKE:
-                return EVEN
-            return WINS if self.factor < 1 else LOSES
-        if self.spiking.low > self.ann.high:
-            return LOSES
+        if self.low > 1 - ALIKE and self.high < 1 + ALIKE:
+            return EVEN
+        if self.low > 1:
+            return LOSES if self.low > 1 + NARROW else LOSES_NARROWLY
         if self.basis == DEVICE:
             return UNPROVEN
-        return WINS if self.spiking.high < self.ann.low else OPEN
+        if self.high < 1:
+            return WINS if self.high < 1 - NARROW else WINS_NARROWLY
+        return OPEN
+
+    @property
+    def times(self) -> str:
+        """The factor with its range, to three digits: ``0.957 (0.951..0.962)``; empty where there is none."""
+        if self.factor is None:
+            return ""
+        value, low, high = (f"{number:.3g}" for number in (self.factor, self.low, self.high))
+        return value if low == value == high else f"{value} ({low}..{high})"
 
     @property
     def sentence(self) -> str:
-        """The verdict in one line."""
-        factor = "" if self.factor is None else f", {self.factor:.3g} times the energy of {self.other}"
+        """The verdict in one line: the outcome, the factor with its range, and how much that is."""
+        if self.factor is None:
+            return f"{self.outcome}: {self.other} takes nothing that has a price"
+        said = f"{self.outcome}: {self.times} times the energy of {self.other}"
         if self.outcome == UNPROVEN:
-            return f"{UNPROVEN}{factor}: of the spiking network only what has a price is counted"
-        if self.outcome == OPEN and self.factor is not None:
+            return f"{said}; of the spiking network only what has a price is counted"
+        if self.outcome == OPEN:
             leaning = "more" if self.factor > 1 else "less"
-            return f"{OPEN} over the range of the constants, {leaning} at their best figures{factor}"
-        return f"{self.outcome}{factor}"
+            return f"{said}; {leaning} at the best figures of the constants, but not over their range"
+        if self.outcome in (WINS_NARROWLY, LOSES_NARROWLY):
+            more = "less" if self.factor < 1 else "more"
+            return f"{said}, {100 * abs(self.factor - 1):.1f} % {more} of what has a price"
+        return said
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +183,9 @@ class Verdict:
             "code": self.breakdown.code,
             "phase": self.phase,
             "against": [
-                asdict(one) | {"factor": one.factor, "outcome": one.outcome, "sentence": one.sentence}
+                asdict(one)
+                | {"factor": one.factor, "low": one.low, "high": one.high if math.isfinite(one.high) else None}
+                | {"outcome": one.outcome, "sentence": one.sentence}
                 for one in self.against
             ],
             "thresholds": [asdict(one) | {"outcome": one.outcome} for one in self.thresholds],
@@ -170,7 +200,7 @@ class Verdict:
                 "against": one.other,
                 "spiking": f"at least {one.spiking}",
                 "other": str(one.ann),
-                "factor": "" if one.factor is None else f"{one.factor:.3g}",
+                "factor": one.times,
                 "verdict": one.outcome,
                 "in words": one.sentence,
                 "break-even, spikes per synapse": _sparsest(one.break_even),
@@ -198,7 +228,7 @@ def judge(
     ledger: Ledger,
     chip: Chip,
     code: str | None = None,
-    placement: Placement | None = None,
+    placement: Placement | Unplaced | None = None,
     gpu: Chip | None = None,
 ) -> Verdict:
     """Judge a run on a chip: against the same network without spikes there, and against the rows of a GPU.
@@ -218,8 +248,8 @@ def judge(
     ran, without = spiking(ledger, code, phase), dense(ledger, phase)
     against: list[Against] = []
     if breakdown.phases:
-        chips = chips_used(ledger.network, chip, placement)
-        silicon = _same_silicon(chip, chips, placement, ran, without)
+        cores = None if isinstance(breakdown.placement, Unplaced) else breakdown.placement
+        silicon = _same_silicon(chip, breakdown.chips or 1, cores, ran, without)
         against += [silicon] if silicon is not None else []
         total = breakdown[phase].total
         rows = () if gpu is None else gpu.cited
@@ -231,19 +261,51 @@ def _same_silicon(chip: Chip, chips: int, placement: Placement | None, ran: Work
     """The network without spikes on the same chip; None where the chip has no energy for what they differ in."""
     if SYNAPSES not in chip.quantities:
         return None
-    spent = tuple(terms(ran, chip, chips, placement))
-    if MULTIPLICATIONS in chip.quantities:
-        basis, note = SILICON, OWN_CONSTANTS
-        common = tuple(term for term in terms(without, chip, chips, placement) if term.cause in PASSIVE)
-        other = (*_multiplications(chip, without), *common)
-    else:
-        basis, note = CONSTANTS, SAME_CONSTANT
-        other = tuple(terms(without, chip, chips, placement))
-    total, rival = _total(spent), _total(other)
+    multiplies = MULTIPLICATIONS in chip.quantities
+    basis, note = (SILICON, OWN_CONSTANTS) if multiplies else (CONSTANTS, SAME_CONSTANT)
+    total, rival = (_total(side) for side in _sides(chip, chips, placement, ran, without))
+    ends = (_ratios(*_sides(at, chips, placement, ran, without)) for at in _ends_of_time(chip))
+    factors = [_ratio(total.value, rival.value), *chain.from_iterable(ends)]
     break_even = _break_even(chip, chips, placement, ran, rival.value)
     if break_even is not None:
         break_even *= spikes_per_synapse(ran, without)
-    return Against(f"the same network without spikes on {chip.name}", total, rival, basis, break_even, note)
+    other = f"the same network without spikes on {chip.name}"
+    return Against(other, total, rival, basis, min(factors), max(factors), break_even, note)
+
+
+def _sides(
+    chip: Chip, chips: int, placement: Placement | None, ran: Work, without: Work
+) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
+    """What the run costs, and what the network without spikes does."""
+    spent, other = (tuple(terms(work, chip, chips, placement)) for work in (ran, without))
+    if MULTIPLICATIONS in chip.quantities:
+        other = (*_multiplications(chip, without), *(term for term in other if term.cause in PASSIVE))
+    return spent, other
+
+
+def _ends_of_time(chip: Chip) -> Iterator[Chip]:
+    """The chip with every constant of time at either end of its range, in all combinations."""
+    ranges = {cause: chip.quantities[cause] for cause in (TICK, *RATES) if cause in chip.quantities}
+    for ends in product(*({known.low, known.high} for known in ranges.values())):
+        fixed = {
+            cause: replace(known, value=end, low=end, high=end)
+            for (cause, known), end in zip(ranges.items(), ends, strict=True)
+        }
+        yield replace(chip, quantities={**chip.quantities, **fixed})
+
+
+def _ratios(spent: tuple[Term, ...], other: tuple[Term, ...]) -> Iterator[float]:
+    """Energies of one over those of the other, with every cause at either end of its range, the same on both sides."""
+    ours, theirs = ({term.cause: term.energy for term in side} for side in (spent, other))
+    for ends in product(("low", "high"), repeat=len(ours | theirs)):
+        at = dict(zip(ours | theirs, ends, strict=True))
+        yield _ratio(*(sum(getattr(side[cause], at[cause]) for cause in side) for side in (ours, theirs)))
+
+
+def _ratio(ours: float, theirs: float) -> float:
+    if theirs > 0:
+        return ours / theirs
+    return math.inf if ours > 0 else 1.0
 
 
 def _multiplications(chip: Chip, without: Work) -> tuple[Term, ...]:
@@ -289,7 +351,8 @@ def _total(of: tuple[Term, ...]) -> Quantity:
 
 def _cited(row: Cited, total: Quantity, title: str) -> Against:
     note = f"another model, all-in ({row.boundary}), not scaled; of the spiking network only what has a price"
-    return Against(f"{row.model} on {title}", total, row.energy, DEVICE, None, note)
+    low, high = _ratio(total.low, row.energy.high), _ratio(total.high, row.energy.low)
+    return Against(f"{row.model} on {title}", total, row.energy, DEVICE, low, high, None, note)
 
 
 def spikes_per_synapse(ran: Work, without: Work) -> float:

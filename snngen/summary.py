@@ -83,6 +83,8 @@ def code_rows(runs: Sequence[CodeRun], breakdowns: Sequence[Breakdown]) -> list[
         equality = "equal" if certificate.clean else f"{certificate.mismatches / certificate.codes:.1%} of codes differ"
         priced = [phase.total for phase in breakdown.phases if phase.name == GENERATE]
         energy = f"{'at least ' if breakdown.at_least else ''}{priced[0]}" if priced else "not priced"
+        if priced and not breakdown.placed:
+            energy += ", not placed"
         rows.append(
             {
                 "code": run.code.name,
@@ -228,8 +230,8 @@ def print_energy(console: Console, breakdowns: Sequence[Breakdown]) -> None:
 
     for breakdown in breakdowns:
         chip = breakdown.chip
-        count = "" if breakdown.chips is None else f", {breakdown.chips} chip{'s' if breakdown.chips > 1 else ''}"
-        table = Table(title=f"energy per token: {chip.title}{count}, {breakdown.code} code", title_justify="left")
+        where = f", {breakdown.where}" if breakdown.where else ""
+        table = Table(title=f"energy per token: {chip.title}{where}, {breakdown.code} code", title_justify="left")
         table.add_column("cause")
         for column in breakdown.columns:
             table.add_column(column, justify="right")
@@ -237,6 +239,8 @@ def print_energy(console: Console, breakdowns: Sequence[Breakdown]) -> None:
         for row in rows(breakdown):
             table.add_row(row.cause, *row.cells, row.evidence)
         console.print(table)
+        if breakdown.rests_on:
+            console.print(f"  {breakdown.rests_on}", markup=False)
         if breakdown.unpriced:
             console.print("  without a price: " + ", ".join(part.cause for part in breakdown.unpriced), markup=False)
 
@@ -246,6 +250,10 @@ def print_comparison(
 ) -> None:
     """Energy, time and chips per chip; who wins; the published thresholds; what has no price."""
     print_rows(console, comparison_rows(breakdowns), markdown)
+    print("")
+    for breakdown in breakdowns:
+        if breakdown.rests_on:
+            console.print(f"{breakdown.chip.name}: {breakdown.rests_on}", markup=False, soft_wrap=True)
     print("")
     for verdict in verdicts:
         for against in verdict.against:
@@ -262,10 +270,10 @@ def print_comparison(
 
 
 def comparison_rows(breakdowns: Sequence[Breakdown]) -> list[dict[str, Any]]:
-    """One row per chip: chips, energy and time per token, prefill and generate apart; cited rows as they stand."""
+    """One row per chip: chips and cores, energy and time per token of either phase; cited rows as they stand."""
     table = []
     for breakdown in breakdowns:
-        row: dict[str, Any] = {"chip": breakdown.chip.name, "chips": str(breakdown.chips or "")}
+        row: dict[str, Any] = {"chip": breakdown.chip.name, "on": breakdown.where}
         mark = "at least " if breakdown.at_least else ""
         for name in (PREFILL, GENERATE):
             found = [phase for phase in breakdown.phases if phase.name == name]

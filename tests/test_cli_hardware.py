@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import html
+import json
 from pathlib import Path
 
 import pytest
 from test_cli import SHIPPED, refused, run
 
 import snngen
+from snngen.hardware import chips
+from snngen.hardware.price import price
 
 
 def test_compare_writes_picture_page_csv_and_json(tmp_path: Path) -> None:
@@ -27,6 +31,40 @@ def test_compare_writes_picture_page_csv_and_json(tmp_path: Path) -> None:
     assert result["chips"][0]["placed"] is True
     refused(run("compare", "ROMEO:", "--chips", "loihi3"), "loihi3")
     refused(run("compare", "a", "b", "c"), "3 arguments")
+
+
+def test_every_command_says_the_same_energy(tmp_path: Path) -> None:
+    """One run, one chip, one total, and beside it what it rests on."""
+    chip, saved = chips.by_name("loihi1"), tmp_path / "run.h5"
+    options = ("ROMEO:", "--tokens", 5, "--seed", 1, "--json", tmp_path / "a.json")
+    generated = run("generate", *options, "--chip", "loihi1", "--save", saved)
+    energy = json.loads((tmp_path / "a.json").read_text())["energy"]["loihi1"]
+    compared = run("compare", *options, "--chips", "loihi1")
+    (other,) = json.loads((tmp_path / "a.json").read_text())["chips"]
+    assert energy == other
+    assert energy["placed"]
+    assert run("report", saved, "--chip", "loihi1").status == 0
+    page = html.unescape(saved.with_suffix(".html").read_text(encoding="utf-8"))
+
+    network = snngen.load()
+    ledger = snngen.generate(network, "ROMEO:", 5, temperature=0.8, seed=1, when_full="slide").finish().ledger
+    breakdown = price(ledger, chip)
+    total = breakdown["generate"].total
+    assert energy["phases"]["generate"]["total"]["value"] == total.value
+    assert f"at least {str(total).removesuffix('/token')}" in page
+    assert f"{chip.title}, 1 chip, 32 cores" in page
+    for told in (" ".join(generated.err.split()), " ".join(compared.out.split()), page[page.index("<h3>") :]):
+        assert breakdown.rests_on[1:] in told
+        assert "1 chip, 32 cores" in told
+
+
+def test_codes_say_what_their_energies_rest_on() -> None:
+    placed, unplaced = (
+        run("codes", SHIPPED, "RO", "--codes", "graded", "--chip", chip) for chip in ("loihi1", "truenorth")
+    )
+    assert "loihi1: 1 chip, 32 cores; static power is counted over the work of the busiest core" in placed.out
+    assert "not placed" not in placed.out
+    assert " ".join(unplaced.out.split()).count("not placed") == 3  # in the table and in the sentence below it
 
 
 def test_place_a_network_and_plan_by_shapes(tmp_path: Path) -> None:

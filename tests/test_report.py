@@ -105,7 +105,11 @@ def test_energies_of_the_tokens_add_up_to_the_price(long: Subject, name: str, co
         rows = [energy for energy, of in zip(each, ledger.phases, strict=True) if of == phase.name]
         for end in ("value", "low", "high"):
             mean = sum(getattr(energy, end) for energy in rows) / phase.tokens
-            assert mean == pytest.approx(getattr(phase.total, end), rel=1e-9)
+            total = getattr(phase.total, end)
+            if name in ("loihi1", "loihi1-fitted"):  # with rates: a mean of maxima
+                assert total * (1 - 1e-9) <= mean < total * 1.01
+            else:
+                assert mean == pytest.approx(total, rel=1e-9)
 
 
 def test_a_token_is_shaded_by_what_its_first_reading_took(long: Subject, page: str) -> None:
@@ -206,6 +210,9 @@ def test_energy_by_cause_has_intervals_evidence_and_what_is_unpriced(long: Subje
                 figure = str(term.energy).removesuffix("/token")
                 assert f"{term.cause}{mark}{figure}{term.energy.evidence}{term.energy.source}" in rows
             assert any(row.startswith(f"totalat least {str(phase.total).removesuffix('/token')}") for row in rows)
+        if breakdown.phases:
+            assert f"{breakdown.chip.title}, {breakdown.where}" in taken.texts["h3"]
+            assert f"{breakdown.rests_on.removeprefix('s')}." in {text[1:] for text in taken.texts["p"]}
         for part in breakdown.unpriced:
             assert any(item == f"{part.cause}: {part.why}" for item in taken.texts["li"])
         for against in verdict.against:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -23,12 +23,7 @@ from snngen.cli.terminal import (
     write_json,
 )
 from snngen.engines.settled import SettledEngine
-from snngen.generation import Generation
 from snngen.network import Network
-
-if TYPE_CHECKING:
-    from snngen.hardware.chip import Chip
-    from snngen.hardware.verdict import Verdict
 
 ALL_CHIPS = "loihi2,loihi1,loihi1-fitted,jetson-orin-nano,h100,cpu"
 
@@ -54,6 +49,7 @@ def compare(
     """
     from snngen.generation import generate as run
     from snngen.hardware import chips, compare
+    from snngen.hardware.verdict import judge
     from snngen.plots import save
     from snngen.summary import print_comparison
 
@@ -63,7 +59,7 @@ def compare(
     require_all_writable(csv_path, page, json_path)
     network = snngen.load(model)
     generation = run(network, prompt, tokens, temperature=0.8, seed=seed, when_full="slide").finish()
-    verdicts = [_judged(generation, chip, code, rival) for chip in chosen]
+    verdicts = [judge(generation.ledger, chip, code, gpu=rival) for chip in chosen]
     breakdowns = [verdict.breakdown for verdict in verdicts]
     measured = _measured(network, generation.prompt, tokens) if "cpu" in names.split(",") else None
     figure = compare.plot_energy(breakdowns)
@@ -96,13 +92,3 @@ def _measured(network: Network, prompt: list[int], tokens: int) -> str:
     except UnsupportedError as error:
         return f"nothing ({error})"
     return f"{measurement.energy} ({measurement.energy.source})"
-
-
-def _judged(generation: Generation, chip: Chip, code: str, rival: Chip) -> Verdict:
-    """The verdict on one chip, placed where its limits are known."""
-    from snngen.hardware.limits import LIMITS
-    from snngen.hardware.placement import place
-    from snngen.hardware.verdict import judge
-
-    placement = place(generation.network, chip.name) if chip.name in LIMITS else None
-    return judge(generation.ledger, chip, code, placement, rival)

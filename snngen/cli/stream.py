@@ -320,6 +320,8 @@ def _summarize(screen: Screen, result: dict[str, Any], status: Status, record: P
     for row in rows:
         table.add_row(*row)
     console.print(table)
+    for name, energy in result["energy_per_output"].items():
+        console.print(f"{name}: {energy['rests_on']}", markup=False, soft_wrap=True)
     sum_ = f"{tally.processed:,} + {tally.lost:,} + {tally.merged:,}"
     console.print(f"sent = processed + dropped + merged: {tally.sent:,} = {sum_}", markup=False)
     if rejected:

@@ -27,10 +27,12 @@ def section(subject: Subject) -> Markup:
 
 def _chip(verdict: Verdict) -> Markup:
     breakdown = verdict.breakdown
-    chips = "" if breakdown.chips is None else f", {breakdown.chips} chip{'s' if breakdown.chips > 1 else ''}"
-    parts = [tag("h3", f"{breakdown.chip.title}{chips}")]
+    where = f", {breakdown.where}" if breakdown.where else ""
+    parts = [tag("h3", f"{breakdown.chip.title}{where}")]
     parts += [tag("p", against.sentence, class_="verdict") for against in verdict.against]
     parts += [_phase(breakdown, phase) for phase in breakdown.phases]
+    if breakdown.rests_on:
+        parts.append(tag("p", f"{breakdown.rests_on[0].upper()}{breakdown.rests_on[1:]}."))
     if breakdown.cited:
         parts.append(_cited(breakdown))
     if breakdown.unpriced:

@@ -93,5 +93,6 @@ def _summary(subject: Subject) -> Markup:
     for breakdown in subject.priced:
         mark = "at least " if breakdown.at_least else ""
         figure = str(breakdown[subject.phase].total).removesuffix("/token")
-        pairs.append((f"energy per token, {subject.phase}, {breakdown.chip.name}", f"{mark}{figure}"))
+        named = f"energy per token, {subject.phase}, {breakdown.chip.name}, {breakdown.where}"
+        pairs.append((named, f"{mark}{figure}"))
     return tag("dl", *(tag("div", tag("dt", key), tag("dd", value)) for key, value in pairs), class_="summary")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
+from snngen.hardware.placement import Unplaced
 from snngen.hardware.price import Breakdown, terms
 from snngen.hardware.quantity import Quantity
 from snngen.hardware.work import each_token
@@ -54,10 +55,15 @@ class Figure:
 
 
 def energies(subject: Subject, breakdown: Breakdown) -> list[Quantity]:
-    """J/token of each row of the ledger on a chip: their means are the totals of the breakdown."""
-    chips = breakdown.chips or 1
+    """J/token of each row of the ledger on a chip, as placed for the breakdown.
+
+    Their means are its totals, or more where a chip has rates: the busiest core bounds the time of each token, and the
+    mean of the maxima is not less than the maximum of the means.
+    """
+    chips, placement = breakdown.chips or 1, breakdown.placement
+    cores = None if isinstance(placement, Unplaced) else placement
     return [
-        reduce(operator.add, (term.energy for term in terms(work, breakdown.chip, chips)))
+        reduce(operator.add, (term.energy for term in terms(work, breakdown.chip, chips, cores)))
         for work in each_token(subject.ledger, subject.code)
     ]
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import io
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from networks import random_transformer
 
 import snngen
 from snngen.hardware import chips, compare
-from snngen.hardware.placement import place
 from snngen.hardware.price import Breakdown
 from snngen.hardware.verdict import Verdict, judge
+from snngen.ledger import GENERATE
 
 NAMES = ("loihi2", "loihi1", "jetson-orin-nano", "h100", "cpu")
 
@@ -24,8 +26,7 @@ def verdicts() -> list[Verdict]:
     ledger = snngen.generate(network, [1, 2], 5).finish().ledger
     judged = []
     for name in NAMES:
-        placement = place(network, name) if name.startswith("loihi") else None
-        judged.append(judge(ledger, chips.by_name(name), "graded", placement, chips.by_name("jetson-orin-nano")))
+        judged.append(judge(ledger, chips.by_name(name), "graded", gpu=chips.by_name("jetson-orin-nano")))
     return judged
 
 
@@ -69,6 +70,7 @@ def test_the_page_needs_nothing_else(breakdowns: list[Breakdown], verdicts: list
     assert all(source.startswith("data:image/png;base64,") for source in links.sources)
     assert "&lt;title&gt;" in page
     for breakdown in breakdowns:
+        assert breakdown.rests_on in page
         for part in breakdown.unpriced:
             assert part.cause in page
 
@@ -82,6 +84,20 @@ def test_the_picture_has_a_panel_per_priced_chip_and_all_side_by_side(breakdowns
     for axes, breakdown in zip(panels, breakdowns, strict=False):
         ends = [bar.get_x() + bar.get_width() for bar in axes.patches]
         assert max(ends) == pytest.approx(1e6 * max(phase.total.value for phase in breakdown.phases))
+
+
+def test_no_label_leaves_the_picture_or_covers_another(breakdowns: list[Breakdown]) -> None:
+    figure = compare.plot_energy(breakdowns)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    *_, totals = [axes for part in figure.subfigs for axes in part.axes]
+    boxes = [text.get_window_extent() for text in totals.texts]
+    assert len(boxes) == len(totals.get_yticks())
+    assert all(box.x0 > totals.bbox.x1 and box.x1 <= figure.bbox.x1 for box in boxes)
+    assert all(upper.y0 > lower.y1 for upper, lower in pairwise(boxes))
+    texts = " ".join(" ".join(text.get_text().split()) for text in totals.texts)
+    for cited in (cited for breakdown in breakdowns for cited in breakdown.cited if cited.phase == GENERATE):
+        assert f"{str(cited.energy).removesuffix('/token')}: {cited.model}" in texts
 
 
 def test_the_dictionary_holds_every_chip(breakdowns: list[Breakdown]) -> None:

@@ -24,7 +24,7 @@ from snngen.hardware.chip import (
     Chip,
 )
 from snngen.hardware.chips import by_name, chips
-from snngen.hardware.placement import place
+from snngen.hardware.placement import Unplaced, place
 from snngen.hardware.price import Breakdown, Phase, Term, chips_needed, price, rows, time_bound
 from snngen.hardware.quantity import ALL_IN, PER_OPERATION, PriceError, Quantity
 from snngen.hardware.work import Work, dense, spiking
@@ -39,6 +39,7 @@ from snngen.synapses.dense import Dense
 from snngen.synapses.key_memory import KeyMemory
 
 PICO = 1e-12
+UNPLACED = Unplaced("for this test")
 
 
 def small_network() -> Network:
@@ -142,7 +143,7 @@ def test_absent_phases() -> None:
 
 
 def test_unpriced_causes_make_a_lower_bound() -> None:
-    breakdown = price(LEDGER, by_name("loihi1"))
+    breakdown = price(LEDGER, by_name("loihi1"), placement=UNPLACED)
     assert breakdown.at_least
     names = {item.cause for item in breakdown.unpriced}
     assert {"routing", "host link", "barriers", "compute time within a tick"} <= names
@@ -178,7 +179,7 @@ def with_memory(stored: int) -> Chip:
 def test_chips_hold_the_weights(memory: int, needed: int) -> None:
     chip = with_memory(memory)  # the network stores 4 * 3 + 3 * 2 bytes
     assert chips_needed(LEDGER.network, chip) == needed
-    static = energies(price(LEDGER, chip)[GENERATE])[STATIC_POWER]
+    static = energies(price(LEDGER, chip, placement=UNPLACED)[GENERATE])[STATIC_POWER]
     assert static.value == pytest.approx(needed * 0.104 * 3 * 113e-9)
 
 
@@ -232,7 +233,7 @@ def test_phase_refused() -> None:
 
 
 def test_rows() -> None:
-    lines = rows(price(LEDGER, by_name("loihi1")))
+    lines = rows(price(LEDGER, by_name("loihi1"), placement=UNPLACED))
     assert [line.cause for line in lines] == [SYNAPSES, NEURON_UPDATES, MESSAGES, STATIC_POWER, "total", "time"]
     assert lines[0].cells == ("189 (189..284) pJ/token", "189 (189..284) pJ/token")
     assert lines[1].cells[1] == "729 (468..729) pJ/token"
@@ -293,7 +294,9 @@ def test_more_neuron_updates_never_cost_less(operations: int, updates: int, more
 
 @given(st.integers(1, 10**6), st.integers(0, 10**6))
 def test_less_memory_never_costs_less(memory: int, more: int) -> None:
-    small, large = (price(LEDGER, with_memory(size))[GENERATE].total for size in (memory, memory + more))
+    small, large = (
+        price(LEDGER, with_memory(size), placement=UNPLACED)[GENERATE].total for size in (memory, memory + more)
+    )
     assert large.value <= small.value
 
 
@@ -322,8 +325,8 @@ class OnTwoCores:
     def fan(self, index: int, written: bool = False) -> float:
         return (1.0, 1.5)[index]
 
-    def busiest(self, updates: FloatArray, operations: FloatArray) -> tuple[float, float]:
-        return max(float(updates[:2].sum()), float(updates[2])), float(operations.max())
+    def busiest(self, updates: FloatArray, operations: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return np.maximum(updates[..., :2].sum(axis=-1), updates[..., 2]), operations.max(axis=-1)
 
 
 def test_placed_by_hand() -> None:
@@ -367,7 +370,7 @@ def test_without_rates_a_placement_leaves_ticks() -> None:
 @pytest.mark.parametrize("code", CODES)
 def test_a_real_placement_never_lowers_the_bound(name: str, code: str) -> None:
     chip, placement = by_name(name), place(LEDGER.network, name)
-    free, placed = price(LEDGER, chip, code), price(LEDGER, chip, code, placement)
+    free, placed = price(LEDGER, chip, code, UNPLACED), price(LEDGER, chip, code, placement)
     for phase in free.phases:
         assert phase.total.value <= placed[phase.name].total.value
         assert phase.time.value <= placed[phase.name].time.value
@@ -375,8 +378,8 @@ def test_a_real_placement_never_lowers_the_bound(name: str, code: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, chip in chips().items() if chip.kind == "neuromorphic"])
-@pytest.mark.parametrize("placement", [None, OnTwoCores()])
-def test_every_cause_is_a_term_or_named(name: str, placement: OnTwoCores | None) -> None:
+@pytest.mark.parametrize("placement", [UNPLACED, OnTwoCores()])
+def test_every_cause_is_a_term_or_named(name: str, placement: OnTwoCores | Unplaced) -> None:
     breakdown = price(LEDGER, by_name(name), placement=placement)
     unpriced = {item.cause for item in breakdown.unpriced}
     assert all(item.why.strip() for item in breakdown.unpriced)
@@ -389,8 +392,8 @@ def test_every_cause_is_a_term_or_named(name: str, placement: OnTwoCores | None)
         assert set(ENERGY) - {STATIC_POWER} <= unpriced
 
 
-@pytest.mark.parametrize("placement", [None, OnTwoCores()])
-def test_populations_add_up(placement: OnTwoCores | None) -> None:
+@pytest.mark.parametrize("placement", [UNPLACED, OnTwoCores()])
+def test_populations_add_up(placement: OnTwoCores | Unplaced) -> None:
     breakdown = price(LEDGER, by_name("loihi1-fitted"), "bitwise", placement)
     phase = breakdown[GENERATE]
     assert [share.population for share in phase.shares] == ["input", "hidden", "output"]
@@ -448,3 +451,52 @@ def test_work_refused() -> None:
     with pytest.raises(PriceError, match="follow"):
         replace(work, follow=work.ticks + 1)
     assert isinstance(work, Work)
+
+
+@pytest.mark.parametrize("name", ["loihi1", "loihi1-fitted", "loihi2"])
+@pytest.mark.parametrize("code", CODES)
+def test_a_price_is_that_on_cores_where_limits_are_known(name: str, code: str) -> None:
+    breakdown = price(LEDGER, by_name(name), code)
+    by_hand = price(LEDGER, by_name(name), code, place(LEDGER.network, name))
+    assert breakdown.placed
+    assert breakdown.where == "1 chip, 1 core"
+    assert breakdown.as_dict() == by_hand.as_dict()
+
+
+def test_what_static_power_rests_on_is_said() -> None:
+    said = {name: price(LEDGER, chip).rests_on for name, chip in chips().items()}
+    assert said["loihi1"] == (
+        "static power is counted over the work of the busiest core, at 8.4 (5.3..8.4) ns/neuron update and "
+        "3.5 (0..3.5) ns/synaptic operation"
+    )
+    assert said["loihi2"].startswith("static power over the work of the cores not counted, only that over the ticks")
+    assert said["loihi2"].endswith("no rate of a core is published")
+    assert said["truenorth"].endswith("not placed: the limits of its cores are not known")
+    assert said["spinnaker2"].startswith("static power not counted: not published apart")
+    assert said["jetson-orin-nano"] == price(LEDGER, by_name("jetson-orin-nano")).where == ""
+    unplaced = price(LEDGER, by_name("loihi1"), placement=UNPLACED)
+    assert (unplaced.placed, unplaced.where) == (False, "1 chip, not placed")
+    assert unplaced.rests_on.endswith("not placed: for this test")
+    assert unplaced.as_dict()["rests_on"] == unplaced.rests_on
+
+
+def test_a_network_that_does_not_fit_is_priced_and_says_so() -> None:
+    sources = 2**17 + 1  # bytes of weights that one neuron needs, one more than a core has
+    network = Network(
+        populations=(
+            Population("input", Source(sources, low=0, high=1)),
+            Population("output", Accumulator(np.zeros(1, dtype=np.int32))),
+        ),
+        projections=(
+            Projection("input", "output", Dense(np.ones((sources, 1), dtype=np.int8), np.ones(1, dtype=np.int32))),
+        ),
+    )
+    engine, ledger = SettledEngine(network), Ledger(network)
+    engine.step(codes={"input": np.zeros(sources, dtype=np.int64)})
+    ledger.record(GENERATE, *engine.counted())
+    for name in ("loihi1", "loihi2"):
+        breakdown = price(ledger, by_name(name))
+        assert breakdown.where == "1 chip, not placed"
+        assert "not placed: the network does not fit, output, neuron 0" in breakdown.rests_on
+        assert "for this neuron alone" in breakdown.rests_on
+        assert breakdown[GENERATE].total == price(ledger, by_name(name), placement=UNPLACED)[GENERATE].total

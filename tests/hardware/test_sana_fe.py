@@ -42,8 +42,8 @@ class Apart:
     def fan(self, index: int, written: bool = False) -> float:
         return 1.0
 
-    def busiest(self, updates: FloatArray, operations: FloatArray) -> tuple[float, float]:
-        return float(updates.max()), float(operations.max())
+    def busiest(self, updates: FloatArray, operations: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return updates.max(axis=-1), operations.max(axis=-1)
 
 
 def simulated(bias: float, tile: int) -> dict[str, float]:

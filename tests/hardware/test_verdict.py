@@ -9,7 +9,7 @@ import pytest
 from snngen.engines.settled import SettledEngine
 from snngen.errors import UnsupportedError
 from snngen.hardware.chips import by_name, chips
-from snngen.hardware.placement import place
+from snngen.hardware.placement import Unplaced, place
 from snngen.hardware.price import price
 from snngen.hardware.quantity import PriceError
 from snngen.hardware.verdict import (
@@ -22,6 +22,7 @@ from snngen.hardware.verdict import (
     SPIKE_RATE,
     UNPROVEN,
     WINS,
+    WINS_NARROWLY,
     Against,
     judge,
 )
@@ -51,8 +52,11 @@ def run(codes: list[int], phase: str = GENERATE, targets: int = 50) -> Ledger:
 SPARSE, BUSY = run([3, *[0] * 39]), run([85] * 40)  # 1 of 40 neurons; all, of 4 one bits each
 
 
+UNPLACED = Unplaced("for this test")
+
+
 def same_chip(ledger: Ledger, chip: str, code: str) -> Against:
-    return judge(ledger, by_name(chip), code).against[0]
+    return judge(ledger, by_name(chip), code, UNPLACED).against[0]
 
 
 def test_the_asic_by_hand() -> None:
@@ -75,7 +79,7 @@ def test_the_same_constants_by_hand() -> None:
 
 
 def test_sparse_wins_and_busy_loses() -> None:
-    assert same_chip(SPARSE, "spinnaker2", "graded").outcome == WINS
+    assert same_chip(SPARSE, "loihi1", "graded").outcome == WINS
     for chip in ("loihi1", "loihi1-fitted", "loihi2", "spinnaker2", "truenorth"):
         one = same_chip(BUSY, chip, "bitwise")
         assert one.outcome == LOSES
@@ -89,10 +93,64 @@ def test_alike_is_even() -> None:
     assert same_chip(BUSY, "spinnaker2", "graded").outcome == EVEN  # every neuron is active: the two are one
 
 
-def test_ranges_that_overlap_decide_nothing() -> None:
+def test_a_range_with_both_outcomes_decides_nothing() -> None:
     one = same_chip(BUSY, "asic-45nm", "graded")
     assert one.outcome == OPEN
-    assert "more at their best figures" in one.sentence
+    assert one.low < 1 < one.high
+    assert one.sentence.startswith(f"undecided: {one.factor:.3g} ({one.low:.3g}..{one.high:.3g}) times the energy of")
+    assert one.sentence.endswith("more at the best figures of the constants, but not over their range")
+
+
+def test_the_range_of_a_factor_by_hand() -> None:
+    one = same_chip(
+        SPARSE, "spinnaker2", "graded"
+    )  # 50 of 2,000 operations, at 10..450 pJ, and 90 updates on both sides
+    updates = 90 * 2.19e-9
+    ends = [(50 * joules + updates) / (2000 * joules + updates) for joules in (10e-12, 450e-12)]
+    assert (one.high, one.low) == pytest.approx(ends)
+    assert one.factor == pytest.approx(ends[0])
+    one = same_chip(SPARSE, "asic-45nm", "graded")  # two constants: each at its own end
+    chip = by_name("asic-45nm").quantities
+    other = 2000 * (chip["multiplications"].low + chip["weight reads"].low)
+    assert one.high == pytest.approx(50 * chip["synapses"].high / other)
+
+
+def test_a_shared_constant_does_not_hide_a_win() -> None:
+    one = same_chip(SPARSE, "spinnaker2", "graded")
+    assert one.spiking.high > one.ann.low  # the energies overlap, by a constant that is the same on both sides
+    assert one.high < 1
+    assert one.outcome == WINS_NARROWLY
+    assert replace(one, high=1.0).outcome == OPEN
+
+
+def test_a_narrow_win_is_called_narrow() -> None:
+    one = same_chip(run([1] * 36 + [0] * 4), "spinnaker2", "graded")
+    assert one.outcome == WINS_NARROWLY
+    assert one.factor is not None
+    assert 0.9 < one.factor < 0.995
+    assert one.sentence == (
+        f"spiking wins narrowly: {one.times} times the energy of the same network without spikes on spinnaker2, "
+        f"{100 * (1 - one.factor):.1f} % less of what has a price"
+    )
+    assert replace(one, low=0.5, high=one.factor).outcome == WINS_NARROWLY
+    assert replace(one, low=one.factor, high=1.2).outcome == OPEN
+
+
+@pytest.mark.parametrize("name", ["loihi1", "loihi1-fitted", "loihi2", "asic-45nm", "truenorth"])
+@pytest.mark.parametrize("code", ["graded", "bitwise"])
+def test_no_constants_in_their_ranges_leave_the_range_of_the_factor(name: str, code: str) -> None:
+    chip, generator = by_name(name), np.random.default_rng(0)
+    for ledger in (SPARSE, BUSY):
+        one = judge(ledger, chip, code).against[0]
+        for _ in range(30):
+            drawn = {cause: generator.uniform(known.low, known.high) for cause, known in chip.quantities.items()}
+            fixed = {
+                cause: replace(known, value=drawn[cause], low=drawn[cause], high=drawn[cause])
+                for cause, known in chip.quantities.items()
+            }
+            there = judge(ledger, replace(chip, quantities=fixed), code).against[0].factor
+            assert there is not None
+            assert one.low * (1 - 1e-9) <= there <= one.high * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("chip", ["asic-45nm", "spinnaker2"])
@@ -109,6 +167,7 @@ def test_no_activity_breaks_even_where_ticks_alone_cost_more() -> None:
     one = same_chip(BUSY, "truenorth", "unary")
     assert one.break_even == 0
     (row,) = judge(BUSY, by_name("truenorth"), "unary").rows()
+    assert row["factor"] == one.times
     assert row["break-even, spikes per synapse"].startswith("none")
 
 
@@ -132,8 +191,13 @@ def test_a_gpu_is_another_device_with_another_model() -> None:
     assert [one.basis for one in verdict.against] == [CONSTANTS, DEVICE, DEVICE]
     assert [one.outcome for one in verdict.against[1:]] == [UNPROVEN, UNPROVEN]  # a lower bound proves no win
     assert all("another model" in one.note for one in verdict.against[1:])
-    dear = replace(verdict.against[1], spiking=replace(verdict.against[1].spiking, value=9, low=8, high=10))
+    one = verdict.against[1]
+    assert (one.low, one.high) == pytest.approx((one.spiking.low / one.ann.high, one.spiking.high / one.ann.low))
+    spiking = replace(one.spiking, value=9, low=8, high=10)
+    dear = replace(one, spiking=spiking, low=8 / one.ann.high, high=10 / one.ann.low)
     assert dear.outcome == LOSES
+    with pytest.raises(PriceError, match="in its range"):
+        replace(one, spiking=spiking)
     with pytest.raises(UnsupportedError, match="conventional"):
         judge(SPARSE, by_name("loihi1"), gpu=by_name("loihi2"))
 
