@@ -20,6 +20,7 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -179,18 +180,6 @@ def train(options: argparse.Namespace) -> None:
 
     final = loss_over(model, model, validation, context, context // 2)
     print(f"validation over the last 10 %: {final:.4f} nats per byte")
-    weights = {f"model.{name}": weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()}
-    config = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "hidden_act": "silu",
-        "tie_word_embeddings": True,
-        "attention_bias": False,
-        "mlp_bias": False,
-        "bos_token_id": None,
-        "eos_token_id": None,
-        **asdict(shape),
-    }
     record = {
         "corpus_sha256": hashlib.sha256(corpus).hexdigest(),
         "corpus_bytes": len(corpus),
@@ -204,10 +193,27 @@ def train(options: argparse.Namespace) -> None:
         "validation_nats_per_byte": final,
         "history": history,
     }
-    write_aside(options.out / "model.safetensors", lambda path: save_file(weights, path))
-    write_aside(options.out / "config.json", lambda path: path.write_text(json.dumps(config, indent=2)))
-    write_aside(options.out / "tokenizer.json", lambda path: byte_tokenizer().save(str(path)))
-    write_aside(options.out / "training.json", lambda path: path.write_text(json.dumps(record, indent=2)))
+    write(model, shape, record, options.out)
+
+
+def write(model: Llama, shape: Shape, record: dict[str, Any], folder: Path) -> None:
+    """The model as Hugging Face's Llama, with its tokenizer, and how it was trained."""
+    weights = {f"model.{name}": weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()}
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_act": "silu",
+        "tie_word_embeddings": True,
+        "attention_bias": False,
+        "mlp_bias": False,
+        "bos_token_id": None,
+        "eos_token_id": None,
+        **asdict(shape),
+    }
+    write_aside(folder / "model.safetensors", lambda path: save_file(weights, path))
+    write_aside(folder / "config.json", lambda path: path.write_text(json.dumps(config, indent=2)))
+    write_aside(folder / "tokenizer.json", lambda path: byte_tokenizer().save(str(path)))
+    write_aside(folder / "training.json", lambda path: path.write_text(json.dumps(record, indent=2)))
 
 
 def main() -> None:
