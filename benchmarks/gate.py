@@ -38,7 +38,7 @@ import snngen
 from snngen import roofline
 from snngen.engines.settled import SettledEngine
 from snngen.errors import MismatchError
-from snngen.integers import IntArray, aligned_bytes
+from snngen.integers import IntArray, lines
 from snngen.kernels import bandwidth, rows, settled
 from snngen.synthetic import Shape, llama
 
@@ -94,8 +94,8 @@ class Delivery:
         event = np.arange(sources, dtype=np.int32)
         payload = (rng.integers(1, largest + 1, sources) * rng.choice((-1, 1), sources)).astype(np.int32)
         self.operations = sources * targets
-        self._drive, self._total = zeros(targets), zeros(targets)
-        scratch = zeros(rows.scratch_size(sources, targets, 1))
+        self._drive, self._total = (row[:targets] for row in lines(2, targets))
+        scratch = lines(1, rows.scratch_size(sources, targets, 1))[0]
         given = event, payload, buffer.data, buffer.row, self.bits
         self.fast = partial(bandwidth.dense, *given, np.ones(targets, np.int64), scratch, self._drive)
         self.plain = partial(plain, *given, self._total)
@@ -107,13 +107,6 @@ class Delivery:
     def ratio(self) -> float:
         """How many times as fast as the plain kernel the fast kernel is."""
         return speedup(self.plain, self.fast, 1.0)
-
-
-def zeros(size: int) -> IntArray:
-    """(size,) int32 that begin at a line of the cache: the speed of a plain loop depends on that."""
-    array = aligned_bytes(4 * size).view(np.int32)
-    array[:] = 0
-    return array
 
 
 class Tokens:

@@ -49,6 +49,14 @@ def aligned_bytes(size: int) -> npt.NDArray[np.int8]:
     return np.frombuffer(whole[start : start + size].data, dtype=np.int8)
 
 
+def lines(count: int, entries: int) -> npt.NDArray[np.int32]:
+    """(count, entries or a few more) int32 zeros, of which every row begins at a multiple of 64 bytes."""
+    pitch = entries + -entries % (LINE // 4)
+    room = aligned_bytes(4 * count * pitch).view(np.int32)
+    room[:] = 0
+    return room.reshape(count, pitch)
+
+
 def offset(part: IntArray, buffer: IntArray) -> int:
     """Bytes from the beginning of `buffer` to that of `part`."""
     return int(part.ctypes.data - buffer.ctypes.data)

@@ -24,7 +24,7 @@ from snngen import machine
 from snngen.certificate import certify
 from snngen.engines.settled import SettledEngine
 from snngen.errors import MismatchError, PromptError
-from snngen.integers import IntArray, aligned_bytes
+from snngen.integers import IntArray, aligned_bytes, lines
 from snngen.kernels import bandwidth, rows, settled
 from snngen.network import Network
 
@@ -319,7 +319,7 @@ def measure_network(
 
 def _delivery(buffer: Buffer, bits: int, event: IntArray, payload: IntArray, drive: IntArray) -> Callable[[int], Any]:
     """A function of the number of passes that delivers these events into the drive."""
-    scratch = np.zeros(rows.scratch_size(event.size, drive.size, 1), np.int32)
+    scratch = lines(1, rows.scratch_size(event.size, drive.size, 1))[0]
     gain = np.ones(drive.size, np.int64)
     return partial(bandwidth.dense, event, payload, buffer.data, buffer.row, bits, gain, scratch, drive)
 

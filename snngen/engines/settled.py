@@ -10,7 +10,7 @@ import numpy.typing as npt
 from snngen.engines.crew import Crew
 from snngen.engines.layout import Layout, check_codes, check_room, check_token
 from snngen.errors import UnsupportedError
-from snngen.integers import IntArray
+from snngen.integers import IntArray, lines
 from snngen.kernels import deliver, rows
 from snngen.kernels import settled as kernel
 from snngen.network import Network, Population, Projection
@@ -85,7 +85,7 @@ class SettledEngine:
             layout.memory,
             np.zeros(layout.drives + spare * drives, dtype=np.int32),
             np.zeros((5, layout.neurons + spare * neurons), dtype=np.int32),
-            np.zeros((self.threads, layout.scratch(self.block)), dtype=np.int32),
+            lines(self.threads, layout.scratch(self.block)),
             np.zeros((self.block, len(self._program), kernel.COUNTERS), dtype=np.int64),
             signals,
         )

@@ -14,7 +14,7 @@ from snngen.codes import SpikeCode
 from snngen.codes.graded import Graded
 from snngen.engines.layout import Layout, check_codes, check_room, check_token
 from snngen.errors import CapacityError, PromptError, UnsupportedError
-from snngen.integers import IntArray
+from snngen.integers import IntArray, lines
 from snngen.kernels import settled as columns
 from snngen.kernels import ticked as kernel
 from snngen.network import Network, Population
@@ -162,7 +162,7 @@ class TickedEngine:
             layout.weights,
             layout.memory,
             layout.constants,
-            np.zeros(layout.scratch(1), dtype=np.int32),
+            lines(1, layout.scratch(1))[0],
             NO_INPUTS,
             np.zeros((rows, 4), dtype=np.int32),
         )

@@ -107,7 +107,7 @@ def dense(
     chosen, codes, total = (
         scratch[:whole],
         scratch[whole : whole + whole // 4].view(np.int8),
-        scratch[whole + whole // 4 :],
+        scratch[rows.sums_at(whole, np.int64(1)) :],
     )
     rows.gather(event, payload, origin, chosen, codes)
     extent = (np.int64(1), np.int64(0), end, drive.size, np.int64(0))
@@ -198,7 +198,7 @@ def read_keys(event: Ints, payload: Ints, shape: Ints, keys: int, memory: Ints, 
             )
             if whole:
                 extent = (np.int64(1), np.int64(0), block, part.size, np.int64(0))
-                total = scratch[whole + whole // 4 :]
+                total = scratch[rows.sums_at(whole, np.int64(1)) :]
                 weigh(chosen, whole, cells, block, np.int64(8), codes, shape[:0], extent, total, part)
             else:
                 dense(events, payloads, head * width, cells, block, np.int64(8), shape[:0], scratch, part)

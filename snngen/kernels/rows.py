@@ -30,6 +30,7 @@ Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
 BLOCK = 64  # columns that are added at once; rows are read, and sums kept, in whole blocks
 GROUP = 8  # events that are added at once
+LINE = 16  # int32 entries of a line of the cache
 LARGEST = 127  # magnitude of a code that is added as it is; larger ones come in parts
 LONG = 2048  # bytes of a row from which on rows are fetched one by one
 AHEAD = 8192  # bytes of rows that are fetched before they are read
@@ -94,11 +95,14 @@ def _multiplied(builder: ir.IRBuilder, sums: ir.Value, weights: ir.Value, codes:
     return sums
 
 
-def _spread(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    """A vector with `value` in every lane."""
-    lanes = _vector(I32, WIDTH // 4)
-    one = builder.insert_element(ir.Constant(lanes, ir.Undefined), value, I32(0))
-    return builder.shuffle_vector(one, one, _mask([0] * (WIDTH // 4)))
+def _spread(builder: ir.IRBuilder, codes: ir.Value) -> list[ir.Value]:
+    """Of each four of a token's eight codes, a vector with these four in every lane."""
+    lanes, words, spread = _vector(I32, WIDTH // 4), builder.bitcast(codes, I32.as_pointer()), []
+    for k in range(GROUP // 4):
+        word = builder.load(builder.gep(words, [I64(k)]), align=1)
+        one = builder.insert_element(ir.Constant(lanes, ir.Undefined), word, I32(0))
+        spread.append(builder.shuffle_vector(one, one, _mask([0] * (WIDTH // 4))))
+    return spread
 
 
 def _fields(builder: ir.IRBuilder, row: ir.Value, bits: int, stretch: int) -> ir.Value:
@@ -132,7 +136,7 @@ def _adder(bits: int) -> Callable[..., None]:
                 context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
                 for kind, value in zip(signature.args, values, strict=True)
             ]
-            builder.call(_function(builder.module, bits), given)
+            _call(builder, bits, given)
             return context.get_dummy_value()
 
         return types.void(*arguments), generate
@@ -140,9 +144,24 @@ def _adder(bits: int) -> Callable[..., None]:
     return add_eight
 
 
-def _function(module: ir.Module, bits: int) -> ir.Function:
-    """What `add_eight` calls: a function of its own, so that its many instructions stand once in a kernel."""
-    name = f"snngen_add_eight_of_{bits}_by_{WIDTH}"
+def _call(builder: ir.IRBuilder, bits: int, given: list[ir.Value]) -> None:
+    """Call the function for one token or several, and for short rows or long ones."""
+    length, tokens = given[5], given[7]
+    with builder.if_else(builder.icmp_signed("==", tokens, I64(1))) as branches:
+        for branch, alone in zip(branches, (True, False), strict=True):
+            with branch, builder.if_else(builder.icmp_signed(">=", length, I64(LONG))) as lengths:
+                for kind, long in zip(lengths, (True, False), strict=True):
+                    with kind:
+                        builder.call(_function(builder.module, bits, alone, long), given)
+
+
+def _function(module: ir.Module, bits: int, alone: bool, long: bool) -> ir.Function:
+    """What `add_eight` calls: functions of their own, so that their many instructions stand once in a kernel.
+
+    alone: for one token, whose codes stay in registers. long: coming rows are fetched one after the other, as memory
+    likes it; short ones are fetched all at once.
+    """
+    name = f"snngen_add_eight_of_{bits}_by_{WIDTH}{'_alone' * alone}{'_long' * long}"
     if name in module.globals:
         return module.globals[name]
     pointers = I32.as_pointer(), I8.as_pointer()
@@ -153,36 +172,42 @@ def _function(module: ir.Module, bits: int) -> ir.Function:
     builder = ir.IRBuilder(function.append_basic_block())
     event, coming, weights, width, begin, length, codes, tokens, total = function.args
     rows = [_row(builder, event, I64(k), weights, width, begin) for k in range(GROUP)]
-    prefetch = builder.module.declare_intrinsic(
-        "llvm.prefetch", [pointers[1]], ir.FunctionType(ir.VoidType(), [pointers[1], I32, I32, I32])
-    )
-    # Meanwhile coming rows are fetched: long ones one after the other, as memory likes it; short ones all at once.
-    long = builder.icmp_signed(">=", length, I64(LONG))
-    steps = builder.select(long, I64(GROUP), I64(1))
-    step = builder.and_(builder.add(builder.udiv(length, steps), I64(BLOCK - 1)), I64(-BLOCK))
-    with cgutils.for_range(builder, steps) as outer:
-        first = builder.mul(outer.index, step)
-        last = builder.add(first, step)
-        last = builder.select(builder.icmp_signed("<", last, length), last, length)
-        one = _row(builder, coming, outer.index, weights, width, begin)
-        fetched = [
-            builder.select(
-                long, builder.gep(one, [I64(BLOCK * k)]), _row(builder, coming, I64(k), weights, width, begin)
-            )
-            for k in range(GROUP)
-        ]
+    spread = _spread(builder, codes)
+
+    def columns(first: ir.Value, last: ir.Value, fetched: list[ir.Value], lines: int) -> None:
         with cgutils.for_range_slice(builder, first, last, I64(WIDTH), I64) as (j, _):
-            ahead = builder.mul(builder.sub(j, first), steps)
-            for place in fetched:
-                builder.call(prefetch, [builder.gep(place, [ahead]), I32(0), I32(3), I32(1)])  # to read, data
+            _fetch(builder, fetched, builder.mul(builder.sub(j, first), I64(lines)))
             for stretch in range(8 // bits):
                 quads = _quads(builder, rows, j, bits, stretch)
+                into = builder.gep(total, [builder.add(builder.mul(I64(stretch), length), j)])
+                if alone:
+                    _accumulate(builder, quads, spread, into)
+                    continue
                 with cgutils.for_range(builder, tokens) as loop:
-                    at = builder.add(builder.mul(loop.index, I64(8 // bits)), I64(stretch))
-                    into = builder.gep(total, [builder.add(builder.mul(at, length), j)])
-                    _accumulate(builder, quads, builder.gep(codes, [builder.mul(loop.index, I64(GROUP))]), into)
+                    skipped = builder.mul(builder.mul(loop.index, I64(8 // bits)), length)
+                    payloads = builder.gep(codes, [builder.mul(loop.index, I64(GROUP))])
+                    _accumulate(builder, quads, _spread(builder, payloads), builder.gep(into, [skipped]))
+
+    if long:  # one coming row, eight lines of it at a time, while an eighth of the columns is added
+        part = builder.and_(builder.add(builder.lshr(length, I64(3)), I64(BLOCK - 1)), I64(-BLOCK))
+        with cgutils.for_range(builder, I64(GROUP)) as loop:
+            first, one = builder.mul(loop.index, part), _row(builder, coming, loop.index, weights, width, begin)
+            last = builder.add(first, part)
+            last = builder.select(builder.icmp_signed("<", last, length), last, length)
+            columns(first, last, [builder.gep(one, [I64(BLOCK * k)]) for k in range(GROUP)], GROUP)
+    else:
+        columns(I64(0), length, [_row(builder, coming, I64(k), weights, width, begin) for k in range(GROUP)], 1)
     builder.ret_void()
     return function
+
+
+def _fetch(builder: ir.IRBuilder, places: list[ir.Value], ahead: ir.Value) -> None:
+    """Bring the lines that lie `ahead` of all places into the cache."""
+    prefetch = builder.module.declare_intrinsic(
+        "llvm.prefetch", [I8.as_pointer()], ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
+    )
+    for place in places:
+        builder.call(prefetch, [builder.gep(place, [ahead]), I32(0), I32(3), I32(1)])  # to read, near, data
 
 
 def _row(
@@ -206,10 +231,10 @@ def _quads(builder: ir.IRBuilder, rows: list[ir.Value], j: ir.Value, bits: int, 
     return groups
 
 
-def _accumulate(builder: ir.IRBuilder, groups: list[list[ir.Value]], codes: ir.Value, into: ir.Value) -> None:
+def _accumulate(
+    builder: ir.IRBuilder, groups: list[list[ir.Value]], spread: list[ir.Value], into: ir.Value
+) -> None:  # fmt: skip
     """Add the products of the quads of all groups with their codes to the sums."""
-    words = builder.bitcast(codes, I32.as_pointer())
-    spread = [_spread(builder, builder.load(builder.gep(words, [I64(k)]), align=1)) for k in range(len(groups))]
     lanes = builder.bitcast(into, _vector(I32, WIDTH // 4).as_pointer())
     for q in range(4):
         place = builder.gep(lanes, [I64(q)])
@@ -398,9 +423,16 @@ def sum_of(codes: Ints, whole: int, token: int, tokens: int) -> int:
 
 
 def scratch_size(sources: int, targets: int, tokens: int) -> int:
-    """int32 entries that `deliver.dense` and `weigh` need for so many neurons."""
+    """int32 entries that a delivery between so many neurons needs, `deliver.dense` or `weigh`, shared or not."""
     events = 2 * (sources + GROUP)  # a payload may come in parts
-    return events + events * tokens // 4 + max(4 * WHOLE, targets + 4 * BLOCK, 4 * BLOCK * tokens)
+    sums = max(4 * WHOLE, targets + 4 * BLOCK, 4 * BLOCK * tokens)
+    return events + events * tokens // 4 + LINE + sums + min(targets, 4 * WHOLE)
+
+
+@njit(cache=True, **LEAN)
+def sums_at(whole: int, tokens: int) -> int:
+    """Where sums begin in scratch that holds so many events and their codes first: at the beginning of a line."""
+    return int(whole + whole * tokens // 4 + LINE - 1) // LINE * LINE
 
 
 @njit(cache=True, **LEAN)

@@ -8,8 +8,9 @@ its tokens; what lies between two of them runs token by token. Each token has a 
 drives, `slot` entries further on than that of the token before. Attention's scores are short-lived: one place serves
 all of them.
 
-Threads share the columns of large weight matrices. The first thread runs everything else, and offers each of these
-deliveries in parts (`signals`); the others take parts as long as there are some. Whoever is late has less to do.
+Threads share the events of a delivery through a large weight matrix, or its columns where rows are long or a block has
+several tokens. The first thread runs everything else, and offers each of these deliveries in parts (`signals`); the
+others take parts as long as there are some. Whoever is late has less to do.
 
 Numba's cache does not notice a change in a callee of another file (deliver.py, rows.py, ...): after one, clear it.
 """
@@ -53,8 +54,9 @@ STRETCH = 2**14  # neurons that are counted together
 
 # Signals between threads lie a cache line apart. OFFER: a delivery to share, as its turn, row and next part in 32, 16
 # and 16 bits. DONE: parts of it that are done. TURN: deliveries offered so far. TOKENS: of the block under way.
-OFFER, DONE, TURN, TOKENS = range(0, 32, 8)
-SIGNALS = 32
+# ADDING: 1 while a thread adds the sums of its events to the drive that all of them share.
+OFFER, DONE, TURN, TOKENS, ADDING = range(0, 40, 8)
+SIGNALS = 40
 PARTS = 1  # of a shared delivery for each thread
 SPINS, LOOKS = 2000, 4000  # looks at a signal until a core is left to others, and until a thread goes to sleep
 
@@ -240,8 +242,23 @@ def write(row: Ints, t: int, position: int, shape: Ints, memory: Ints, neurons: 
 
 
 @njit(cache=True, **LEAN)
+def add_in_turn(own: Ints, signals: Ints, drive: Ints) -> None:
+    """drive += own, while no other thread does."""
+    looks = 0
+    while not exchange(signals, ADDING, np.int64(0), np.int64(1)):
+        looks += 1
+        if looks < SPINS:
+            pause()
+        else:
+            leave()
+    for i in range(own.size):
+        drive[i] += own[i]
+    release(signals, ADDING, np.int64(0))
+
+
+@njit(cache=True, **LEAN)
 def carry_rows(row: Ints, sent: Ints, tokens: int, thread: int, part: int, parts: int, tables: Tables) -> None:
-    """Deliver the events of a block's tokens through constant rows of weights: one part of the columns.
+    """Deliver the events of a block's tokens through constant rows of weights: one part of the events or columns.
 
     sent: (tokens, COUNTERS) what the source has sent. thread: whose scratch to use.
     """
@@ -274,9 +291,20 @@ def carry_rows(row: Ints, sent: Ints, tokens: int, thread: int, part: int, parts
             tables.neurons[CODE, first:], row[FROM_SLOT], row[FROM_SIZE], tokens, chosen, codes
         )  # fmt: skip
     blocks = (min(width, row[SIZE]) + rows.BLOCK - 1) // rows.BLOCK
+    if parts > 1 and tokens == 1 and blocks * rows.BLOCK <= rows.WHOLE:
+        extent = (np.int64(1), np.int64(0), blocks * rows.BLOCK, row[SIZE], np.int64(0))
+        groups = whole // rows.GROUP
+        begin, end = groups * part // parts * rows.GROUP, groups * (part + 1) // parts * rows.GROUP
+        own, total = scratch[scratch.size - row[SIZE] :], scratch[rows.sums_at(room, tokens) : scratch.size - row[SIZE]]
+        own[:] = 0
+        deliver.weigh(
+            chosen[begin:end], end - begin, weights, width, bits, codes[begin:end], gain, extent, total, own
+        )  # fmt: skip
+        add_in_turn(own, tables.signals, drives)
+        return
     begin, end = blocks * part // parts * rows.BLOCK, blocks * (part + 1) // parts * rows.BLOCK
     extent = (tokens, begin, end, row[SIZE], row[DRIVE_SLOT])
-    total = scratch[room + room * tokens // 4 :]
+    total = scratch[rows.sums_at(room, tokens) :]
     deliver.weigh(chosen, whole, weights, width, bits, codes, gain, extent, total, drives)
 
 
