@@ -50,7 +50,7 @@ WHY: dict[str, str] = {
     "settled generation, 1.1B, 40%": SCATTERED,
     "prompt of 256 tokens, shipped, 2": "The matrices are too small to share; llama.cpp shares the tokens.",
     "integrate-and-fire 1024-4096-1024, 32 ticks, 20%": "At 20 % the peers' dense products waste the least.",
-    "16 MB of weights": "On the line: 59 to 61 % from run to run.",
+    "16 MB of weights": "On the line.",
     "512 MB of weights": ROWS_FROM_DRAM,
     "64 MB of weights, DRAM, engine": "Each thread reads half of every row: streams are shorter.",
     "peak memory, 110M": "The slots of a prompt's block take 32 MB; fewer would slow prompts of larger models.",
