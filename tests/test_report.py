@@ -231,7 +231,12 @@ def test_sparsity_is_that_of_the_codes(long: Subject, page: str) -> None:
         assert f">{name}</th>" in page
     rows = Page(page).texts["tr"]
     token = next(row for row in rows if row.startswith("token256"))
-    assert token.startswith("token25699.6%1")  # one of 256 neurons
+    assert token.startswith("token256199.6%1")  # one of 256 neurons
+    updates = long.ledger.neuron_updates(long.phase).mean(axis=0)
+    for at, (name, size) in enumerate(long.run.about.populations):
+        assert any(row.startswith(f"{name}{size:,}{updates[at]:,.0f}{1 - long.active[at]:.1%}") for row in rows)
+    empty = next(at for at, (name, _) in enumerate(long.run.about.populations) if name.endswith("probability"))
+    assert updates[empty] < long.run.about.populations[empty][1]  # places that hold no token yet
     assert sum(row.startswith("layer0") for row in rows) == 1 + len(long.layers["layer0"])
 
 

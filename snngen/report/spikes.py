@@ -163,9 +163,10 @@ def sparsity_section(subject: Subject) -> Markup:
         tag("h2", "Sparsity of each layer"),
         tag(
             "p",
-            f"Silent: neurons whose code was zero, mean over the {len(subject.run.active):,} generated tokens. Events ",
-            f"and energy are means per token of the {subject.phase} phase, {subject.code} code; static power belongs ",
-            "to no layer.",
+            f"Silent: neurons whose code was zero, mean over the {len(subject.run.active):,} generated tokens; places ",
+            "in the context that hold no token yet are among them. Updated: neurons that the network computed; as ",
+            f"events and energy, the mean per token of the {subject.phase} phase, {subject.code} code. Static power ",
+            "belongs to no layer.",
         ),
         _layers(subject, "layers", layers),
         details("Each population", _layers(subject, "populations", single)),
@@ -177,15 +178,17 @@ def _layers(subject: Subject, caption: str, groups: Sequence[tuple[str, list[int
     sizes = np.array([size for _, size in subject.run.about.populations])
     tokens = subject.ledger.tokens(subject.phase)
     events = subject.ledger.events(subject.code, subject.phase).sum(axis=0) / tokens
+    updates = subject.ledger.neuron_updates(subject.phase).sum(axis=0) / tokens
     shares = [_dynamic(subject, at) for at in range(len(subject.priced))]
     rows = []
     for name, members in groups:
         silent = 1 - float((subject.active * sizes)[members].sum() / sizes[members].sum())
-        cells = [f"{sizes[members].sum():,}", join([f"{silent:.1%}", bar(silent)]), f"{events[members].sum():,.0f}"]
+        cells = [f"{sizes[members].sum():,}", f"{updates[members].sum():,.0f}"]
+        cells += [join([f"{silent:.1%}", bar(silent)]), f"{events[members].sum():,.0f}"]
         cells += [joules(float(energy[members].sum())) for energy in shares]
         rows.append([name, *cells])
     chips = (f"energy, {breakdown.chip.name}" for breakdown in subject.priced)
-    return table(caption, ["name", "neurons", "silent", "events", *chips], rows, "layers")
+    return table(caption, ["name", "neurons", "updated", "silent", "events", *chips], rows, "layers")
 
 
 def _dynamic(subject: Subject, at: int) -> FloatArray:
