@@ -266,25 +266,35 @@ def _model(
     size: int,
     rooms: Mapping[str, IntArray] | None = None,
 ) -> Any:
-    """Build the neuron or synapse model of a group; a field too many or too few is an error.
+    """Build the neuron or synapse model of a group.
 
     rooms: (bytes,) int8 where the weights are to lie, by field.
+    """
+    model, stored, plain = fields_of(entry, by_kind, attributes, datasets, where)
+    values: dict[str, Any] = {name: int(entry.attrs[name]) for name in plain}
+    if rooms and model.rearranged:
+        values["room"], rooms = rooms[model.weight_fields[0]], None
+    for name in stored:
+        values[name] = numbers(entry[name], where, size, None if rooms is None else rooms.get(name))
+    return model(**values)
+
+
+def fields_of(
+    entry: h5py.Group, by_kind: Callable[[str], type[Any]], attributes: set[str], datasets: set[str], where: str
+) -> tuple[type[Any], set[str], set[str]]:
+    """The model of a group, and the names of its fields that are stored as datasets or groups, and as attributes.
+
+    attributes, datasets: what else the group holds.
+    raises: FormatError for a field too many or too few.
     """
     kind = str(entry.attrs["kind"])
     model = by_kind(kind)
     expected = {part.name for part in fields(model)}
     later = {part.name for part in fields(model) if part.metadata.get("later")}
-    held = set(entry)  # asked once: each question is a search in the file
-    found = (held - datasets) | (set(entry.attrs) - attributes)
-    if not expected - later <= found <= expected:
-        raise FormatError(where, f"fields {sorted(found)}", f"{sorted(expected)} of {kind}")
-    values: dict[str, Any] = {}
-    if rooms and model.rearranged:
-        values["room"], rooms = rooms[model.weight_fields[0]], None
-    for name in found:
-        room = None if rooms is None else rooms.get(name)
-        values[name] = numbers(entry[name], where, size, room) if name in held else int(entry.attrs[name])
-    return model(**values)
+    stored, plain = set(entry) - datasets, set(entry.attrs) - attributes
+    if not expected - later <= stored | plain <= expected:
+        raise FormatError(where, f"fields {sorted(stored | plain)}", f"{sorted(expected)} of {kind}")
+    return model, stored, plain
 
 
 def numbers(dataset: Any, where: str, size: int, room: IntArray | None = None) -> Any:

@@ -25,7 +25,7 @@ from snngen.dynamics.neurons import DynamicNeuron
 from snngen.dynamics.synapses import DynamicSynapse
 from snngen.errors import FormatError, NetworkError
 from snngen.integers import FloatArray
-from snngen.store import numbers, read_sealed, write_sealed
+from snngen.store import fields_of, numbers, read_sealed, write_sealed
 
 FORMAT, VERSION = "snngen continuous network", 1
 MOST_MEMBERS = 1000
@@ -143,19 +143,12 @@ def _model(
     where: str,
     size: int,
 ) -> Any:
-    """Build the neuron or synapse model of a group; a field too many or too few is an error."""
-    kind = str(entry.attrs["kind"])
-    model = by_kind(kind)
-    expected = {part.name for part in fields(model)}
-    found = (set(entry) - datasets) | (set(entry.attrs) - attributes)
-    if found != expected:
-        raise FormatError(where, f"fields {sorted(found)}", f"{sorted(expected)} of {kind}")
-    values: dict[str, Any] = {}
-    for name in found:
-        if isinstance(entry.get(name), h5py.Group):
-            values[name] = _members(entry[name], where, size)
-        else:
-            values[name] = numbers(entry[name], where, size) if name in entry else _plain(entry.attrs[name])
+    """Build the neuron or synapse model of a group."""
+    model, stored, plain = fields_of(entry, by_kind, attributes, datasets, where)
+    values: dict[str, Any] = {name: _plain(entry.attrs[name]) for name in plain}
+    for name in stored:
+        held = entry[name]
+        values[name] = (_members if isinstance(held, h5py.Group) else numbers)(held, where, size)
     return model(**values)
 
 

@@ -14,6 +14,8 @@ from snngen import folder
 from snngen.errors import NetworkError
 from snngen.integers import IntArray
 
+TABLE_LIMIT = 2**20  # entries
+
 
 class Neuron(ABC):
     """The base of all neuron models.
@@ -72,9 +74,21 @@ class Neuron(ABC):
 
 
 def check_range(where: str, low: int, high: int) -> None:
-    """Refuse codes that do not hold zero, or only zero."""
-    if not low <= 0 <= high or low == high:
-        raise NetworkError(where, f"range {low}..{high}", "low <= 0 <= high and low < high")
+    """Refuse codes that do not hold zero, or only zero, and ends that are no whole numbers."""
+    if not low <= 0 <= high or low == high or int(low) != low or int(high) != high:
+        raise NetworkError(where, f"range {low}..{high}", "whole numbers, low <= 0 <= high and low < high")
+
+
+def check_thresholds(where: str, theta: IntArray) -> None:
+    """Refuse thresholds that are not above zero, or none."""
+    if theta.size == 0 or theta.min() < 1:
+        raise NetworkError(f"{where}.theta", f"{theta.size} values, some below 1", "positive thresholds")
+
+
+def check_table(where: str, table: IntArray) -> None:
+    """Refuse a table without entries, or one that is no longer small."""
+    if not 1 <= table.size <= TABLE_LIMIT:
+        raise NetworkError(f"{where}.table", f"{table.size} entries", "1 to 2**20")
 
 
 def kinds() -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from snngen.errors import NetworkError
 from snngen.integers import INT32_MAX, IntArray, checked, divide_rounding
 from snngen.kernels import evaluate
-from snngen.neurons import Neuron, check_range
+from snngen.neurons import Neuron, check_range, check_table, check_thresholds
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +34,8 @@ class Gate(Neuron):
     def __post_init__(self) -> None:
         object.__setattr__(self, "table", checked(self.table, np.int32, "Gate.table"))
         object.__setattr__(self, "theta", checked(self.theta, np.int32, "Gate.theta"))
-        if self.theta.size == 0 or self.theta.min() < 1:
-            raise NetworkError("Gate.theta", f"{self.theta.size} values, some below 1", "positive thresholds")
-        if self.table.size == 0 or self.table.size > 2**20:
-            raise NetworkError("Gate.table", f"{self.table.size} entries", "1 to 2**20")
+        check_thresholds("Gate", self.theta)
+        check_table("Gate", self.table)
         check_range("Gate", self.low, self.high)
 
     @property

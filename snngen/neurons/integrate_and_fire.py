@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snngen.errors import NetworkError, UnsupportedError
+from snngen.errors import UnsupportedError
 from snngen.integers import IntArray, checked
 from snngen.kernels import evaluate
-from snngen.neurons import Neuron
+from snngen.neurons import Neuron, check_thresholds
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +30,7 @@ class IntegrateAndFire(Neuron):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "theta", checked(self.theta, np.int32, "IntegrateAndFire.theta"))
-        if self.theta.size == 0 or self.theta.min() < 1:
-            raise NetworkError(
-                "IntegrateAndFire.theta", f"{self.theta.size} values, some below 1", "positive thresholds"
-            )
+        check_thresholds("IntegrateAndFire", self.theta)
 
     @property
     def size(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from snngen.errors import NetworkError
 from snngen.integers import IntArray, checked, divide_rounding
 from snngen.kernels import evaluate
-from snngen.neurons import Neuron, check_range
+from snngen.neurons import Neuron, check_range, check_table, check_thresholds
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +33,8 @@ class Pointwise(Neuron):
     def __post_init__(self) -> None:
         object.__setattr__(self, "table", checked(self.table, np.int32, "Pointwise.table"))
         object.__setattr__(self, "theta", checked(self.theta, np.int32, "Pointwise.theta"))
-        if self.theta.size == 0 or self.theta.min() < 1:
-            raise NetworkError("Pointwise.theta", f"{self.theta.size} values, some below 1", "positive thresholds")
-        if self.table.size == 0 or self.table.size > 2**20:
-            raise NetworkError("Pointwise.table", f"{self.table.size} entries", "1 to 2**20")
+        check_thresholds("Pointwise", self.theta)
+        check_table("Pointwise", self.table)
         check_range("Pointwise", self.low, self.high)
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 from snngen.errors import NetworkError
 from snngen.integers import IntArray, checked, divide_rounding
 from snngen.kernels import evaluate
-from snngen.neurons import Neuron
+from snngen.neurons import Neuron, check_range, check_thresholds
 
 TERMS = 4
 
@@ -37,16 +37,14 @@ class ProductSum(Neuron):
     def __post_init__(self) -> None:
         object.__setattr__(self, "multiplier", checked(self.multiplier, np.int64, "ProductSum.multiplier", ndim=2))
         object.__setattr__(self, "theta", checked(self.theta, np.int64, "ProductSum.theta"))
-        if self.theta.size == 0 or self.theta.min() < 1:
-            raise NetworkError("ProductSum.theta", f"{self.theta.size} values, some below 1", "positive thresholds")
+        check_thresholds("ProductSum", self.theta)
         if not 1 <= len(self.multiplier) <= TERMS or self.multiplier.shape[1] != self.theta.size:
             raise NetworkError(
                 "ProductSum.multiplier", f"shape {self.multiplier.shape}", f"(1..{TERMS}, {self.theta.size})"
             )
-        if not self.low <= 0 <= self.high or self.low == self.high or max(-self.low, self.high) >= 2**24:
-            raise NetworkError(
-                "ProductSum", f"range {self.low}..{self.high}", "low <= 0 <= high, low < high, below 2**24"
-            )
+        check_range("ProductSum", self.low, self.high)
+        if max(-self.low, self.high) >= 2**24:
+            raise NetworkError("ProductSum", f"range {self.low}..{self.high}", "below 2**24")
         if self.state not in (0, 1):
             raise NetworkError("ProductSum.state", str(self.state), "0 or 1")
 

@@ -9,7 +9,7 @@ import numpy as np
 from snngen.errors import NetworkError
 from snngen.integers import IntArray, checked, divide_rounding
 from snngen.kernels import evaluate
-from snngen.neurons import Neuron
+from snngen.neurons import Neuron, check_range
 from snngen.powers import TABLE_BITS, power_table
 
 SHIFT = 24
@@ -39,7 +39,8 @@ class Softmax(Neuron):
         object.__setattr__(self, "multiplier", checked(self.multiplier, np.int64, "Softmax.multiplier"))
         if self.multiplier.size == 0 or self.multiplier.min() < 0:
             raise NetworkError("Softmax.multiplier", "none, or some below 0", "one for each head, 0 or more")
-        if not 1 <= self.context <= 2**24 or not 1 <= self.high <= 2**15:
+        check_range("Softmax", 0, self.high)
+        if not 1 <= self.context <= 2**24 or self.high > 2**15:
             raise NetworkError(
                 "Softmax", f"context {self.context}, high {self.high}", "context in 1..2**24, high in 1..2**15"
             )

@@ -9,7 +9,7 @@ import numpy as np
 from snngen.errors import NetworkError
 from snngen.integers import IntArray, checked, divide_rounding
 from snngen.kernels import evaluate
-from snngen.neurons import Neuron, check_range
+from snngen.neurons import Neuron, check_range, check_thresholds
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,7 @@ class Threshold(Neuron):
     def __post_init__(self) -> None:
         object.__setattr__(self, "theta", checked(self.theta, np.int32, "Threshold.theta"))
         object.__setattr__(self, "bias", checked(self.bias, np.int32, "Threshold.bias"))
-        if self.theta.size == 0 or self.theta.min() < 1:
-            raise NetworkError("Threshold.theta", f"{self.theta.size} values, some below 1", "positive thresholds")
+        check_thresholds("Threshold", self.theta)
         if self.bias.shape != self.theta.shape:
             raise NetworkError("Threshold.bias", f"shape {self.bias.shape}", f"shape {self.theta.shape}")
         check_range("Threshold", self.low, self.high)
