@@ -72,6 +72,12 @@ def lower(operation: Operation, node: Node, builder: Builder) -> None:
 
 
 @singledispatch
+def lower_potentials(operation: Operation, node: Node, builder: Builder) -> None:
+    """Turn a map that nothing rounds or reads into a population of potentials: the logits, a result."""
+    raise UnsupportedError(f"node {node.name}", type(operation).__name__, "a linear map or a convolution")
+
+
+@singledispatch
 def lower_codes(operation: Operation, node: Node, target: Node, builder: Builder) -> None:
     """Turn a linear map into the population of `target` that rounds it: its own node, or the ReLU that reads it."""
     raise UnsupportedError(f"node {node.name}", type(operation).__name__, "a linear map or a convolution")

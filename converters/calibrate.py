@@ -20,6 +20,7 @@ from snngen.converters.coding import WIDE_ROLES, limits, role, shared_block
 from snngen.converters.graph import Graph, Node
 from snngen.converters.operations import Attention, Floats, Rotary
 from snngen.converters.settings import Settings
+from snngen.errors import PromptError
 
 Doubles = npt.NDArray[np.float64]
 
@@ -27,6 +28,7 @@ BLENDS = (0.0, 0.125, 0.25, 0.375, 0.5)
 HEADROOMS = (0.9, 1.0, 1.125, 1.25, 1.5, 2.0)
 RECURRENT_OPTIONS = ((0.0, 1.0), (0.0, 1.25), (0.0, 1.5), (0.25, 1.0), (0.25, 1.25))  # runs token by token: dear
 DEFAULT = (0.0, 1.25)  # where there is a single calibration sequence, so that none can be held out
+MEND = "Give an array of that shape and kind, or leave calibrate out"
 WIDE_HEADROOM = 1.5  # codes with more bits than they need
 
 
@@ -99,6 +101,31 @@ class Ranges:
         spread = per_channel.repeat(heads // groups, axis=0)  # (heads, width)
         smooth = self.peak(query, held_out).reshape(heads, -1) * spread
         return np.asarray(smooth.max(axis=1, keepdims=True) * headroom / spread).reshape(-1)
+
+
+def require_calibration(graph: Graph, tokens: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The calibration, (sequences, tokens) integers or (sequences, tokens, channels) float32, once it fits the graph.
+
+    raises: PromptError for other shapes, and numbers that the graph does not know.
+    """
+    room = tokens.shape[1] if graph.context is None and tokens.ndim > 1 else graph.context or 0
+    if graph.channels:
+        if tokens.ndim != 3 or tokens.size == 0 or tokens.shape[1] > room or tokens.shape[2] != graph.channels:
+            expected = f"(sequences, tokens, {graph.channels}) floats"
+            raise PromptError("calibration", f"shape {tokens.shape} of {tokens.dtype}", expected, MEND)
+        if tokens.dtype.kind != "f" or not np.isfinite(tokens).all():
+            got = f"{tokens.dtype}, or values that are not finite"
+            raise PromptError("calibration", got, "finite floats", "calibrate=array.astype('float32')")
+        return tokens.astype(np.float32)
+    if tokens.ndim != 2 or tokens.size == 0 or tokens.shape[1] > room or tokens.dtype.kind not in "iu":
+        expected = f"(sequences, up to {room} tokens) integers"
+        raise PromptError("calibration", f"shape {tokens.shape} of {tokens.dtype}", expected, MEND)
+    if not 0 <= tokens.min() <= tokens.max() < graph.vocabulary:
+        got = f"tokens {tokens.min()}..{tokens.max()}"
+        raise PromptError(
+            "calibration", got, f"0..{graph.vocabulary - 1}", "Encode the text with the model's tokenizer"
+        )
+    return tokens
 
 
 def calibrate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -101,6 +101,18 @@ class Graph:
         """Number of weights and biases."""
         values = [value for node in self.nodes for value in vars(node.operation).values()]
         return sum(int(value.size) for value in values if isinstance(value, np.ndarray))
+
+    def unquantized(self) -> Graph:
+        """The same model as floats: what a quantized source fixed (codes, integers, grid) is left to be chosen anew."""
+        nodes, fixed = [], self.codes is not None or self.grid is not None
+        for node in self.nodes:
+            operation = node.operation
+            if getattr(operation, "integers", None) is not None:
+                operation, fixed = replace(operation, integers=None), True  # type: ignore[type-var]
+            fixed = fixed or node.codes is not None
+            nodes.append(replace(node, operation=operation, codes=None))
+        note = ["codes and integers of the source were not taken over, but chosen anew"] if fixed else []
+        return replace(self, nodes=nodes, codes=None, grid=None, notes=[*self.notes, *note])
 
     def consumers(self, name: str) -> list[Node]:
         """The nodes that read a value, now or one token later."""

@@ -38,16 +38,20 @@ def sensitivities(
     """Divergence of held-out predictions when one linear map or embedding alone is rounded to few bits.
 
     tokens: (sequences, tokens) that the ranges were not chosen on. Weights are rounded to the nearest, as they are (not
-    folded): this ranks layers, it does not quantize them.
+    folded): this ranks layers, it does not quantize them. Integers of the source stay as they are, at no cost.
     progress: is told (layers done, layers in all).
     raises: UnsupportedError for a graph that takes vectors.
     """
     if graph.channels:
-        raise UnsupportedError("sensitivities", "a graph without tokens", "a graph that predicts tokens")
+        mend = "Give the bits of each node instead: Settings(bits={name: 4})"
+        raise UnsupportedError("sensitivities", "a graph without tokens", "a graph that predicts tokens", mend)
     nodes = [node for node in graph.nodes if _weights(node) is not None]
     expected, found = log_softmax(graph.run(tokens)), []
     for number, node in enumerate(nodes):
-        for bits in choices:
+        integers = getattr(node.operation, "integers", None)
+        if integers is not None:
+            found.append(Sensitivity(node.name, integers.bits, 0.0, bytes_of(node, integers.bits)))
+        for bits in choices if integers is None else ():
             cost = divergence(expected, _with(graph, node, bits).run(tokens))
             found.append(Sensitivity(node.name, bits, cost, bytes_of(node, bits)))
         if progress is not None:
@@ -66,10 +70,10 @@ def bytes_of(node: Node, bits: int) -> int:
 
 
 def _weights(node: Node) -> npt.NDArray[Any] | None:
-    """(outputs, inputs), of the nodes whose bits can be chosen."""
-    if isinstance(node.operation, Embedding) and node.operation.integers is None:
+    """(outputs, inputs), of a linear map or an embedding."""
+    if isinstance(node.operation, Embedding):
         return np.asarray(node.operation.weight.T)
-    if isinstance(node.operation, Linear) and node.operation.integers is None:
+    if isinstance(node.operation, Linear):
         return np.asarray(node.operation.weight)
     return None
 
@@ -93,7 +97,8 @@ def choose_bits(found: Sequence[Sensitivity], budget: int) -> dict[str, int]:
         options.setdefault(one.node, []).append(one)
     least = sum(min(one.bytes for one in several) for several in options.values())
     if least > budget:
-        raise UnsupportedError("choose_bits", f"a budget of {budget} bytes", f"at least {least}")
+        mend = f"weight_budget={least} gives every map the fewest bits; pruning neurons makes maps smaller"
+        raise UnsupportedError("choose_bits", f"a budget of {budget} bytes", f"at least {least}", mend)
     step = max(1, budget // STEPS)
     room = budget // step
     best = np.zeros(room + 1)

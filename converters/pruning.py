@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -65,15 +66,33 @@ class Pruning:
     neurons: bool = False
 
     def __post_init__(self) -> None:
-        share = self.kept[0] / max(1, self.kept[1]) if isinstance(self.kept, tuple) else self.kept
-        if not 0 <= share <= 1 or (self.neurons and isinstance(self.kept, tuple)):
-            raise UnsupportedError("Pruning", f"kept {self.kept}", "a share of 0..1, or (n, m) of weights, n <= m")
+        require_kept("Pruning", self.kept)
+        if self.neurons and isinstance(self.kept, tuple):
+            got, expected = f"kept {self.kept} of the neurons", "a share of 0..1"
+            raise UnsupportedError("Pruning", got, expected, "Pruning((2, 4)) keeps 2 of 4 weights, not neurons")
 
     def apply(self, graph: Graph, tokens: npt.NDArray[Any]) -> Graph:
         """The pruned graph; tokens: calibration that what stays is fitted to."""
         if self.neurons and not isinstance(self.kept, tuple):
             return prune_neurons(graph, self.kept, tokens)
         return prune_weights(graph, self.kept, tokens, refit=True)
+
+
+def require_kept(where: str, kept: Any) -> None:
+    """Refuse what is no share of 0..1 and no (n, m) of whole numbers, n of every m.
+
+    raises: UnsupportedError.
+    """
+    if isinstance(kept, tuple):
+        right = len(kept) == 2 and all(isinstance(x, Integral) for x in kept) and 0 <= kept[0] <= kept[1] > 0
+    else:
+        right = isinstance(kept, Real) and 0 <= float(kept) <= 1
+    if not right:
+        expected, mend = (
+            "a share of 0..1, or (n, m): n of every m weights",
+            "0.5 keeps a half, (2, 4) two of every four",
+        )
+        raise UnsupportedError(where, f"kept {kept!r}", expected, mend)
 
 
 def prune_weights(
@@ -90,17 +109,23 @@ def prune_weights(
     names: of the maps; all linear ones if None.
     raises: UnsupportedError for shares outside 0..1, for refitting without tokens, and where there is nothing to prune.
     """
-    share = kept[0] / kept[1] if isinstance(kept, tuple) and kept[1] > 0 else kept
-    if isinstance(share, tuple) or not 0 <= share <= 1:
-        raise UnsupportedError("prune_weights", f"kept {kept}", "a share of 0..1, or (n, m) with 0 <= n <= m")
+    require_kept("prune_weights", kept)
     if refit and tokens is None:
-        raise UnsupportedError("prune_weights", "refit without tokens", "calibration tokens")
+        raise UnsupportedError(
+            "prune_weights", "refit without tokens", "calibration tokens", "tokens=graph.sample(8, 64, 0)"
+        )
     seen = hessians(graph, tokens) if tokens is not None else {}
-    chosen = {node.name for node in linear_maps(graph)} if names is None else set(names)
+    known = {node.name for node in linear_maps(graph)}
+    chosen = known if names is None else set(names)
+    if chosen - known:
+        got = f"{', '.join(sorted(chosen - known))}, which are none"
+        raise UnsupportedError("prune_weights", got, "names of linear maps with float weights", "names=None takes all")
     others = [node.name for node in graph.nodes if _unpruned(node)]
     if not chosen:
         got = f"no linear map with float weights, but {', '.join(others) or 'no weights'}"
-        raise UnsupportedError("prune_weights", got, "at least one")
+        integers = any(getattr(node.operation, "integers", None) is not None for node in graph.nodes)
+        mend = "Convert graph.unquantized(), where integers are floats" if integers else "Leave pruning out"
+        raise UnsupportedError("prune_weights", got, "at least one", mend)
     nodes = []
     for node in graph.nodes:
         if node.name in chosen and isinstance(node.operation, Linear):
@@ -198,43 +223,50 @@ def prune_neurons(graph: Graph, kept: float, tokens: npt.NDArray[Any], refit: bo
     squared weights. kept: share of 0..1, at least one neuron stays. refit: fit the weights of those that stay.
     raises: UnsupportedError where no layer of hidden neurons is found.
     """
+    require_kept("prune_neurons", kept)
     layers = hidden_layers(graph)
-    if not layers or not 0 <= kept <= 1:
-        got, expected = f"{len(layers)} hidden layers, kept {kept}", "linear maps with neurons between them, and 0..1"
-        raise UnsupportedError("prune_neurons", got, expected)
+    if not layers:
+        got, expected = "0 hidden layers", "linear maps of float weights with neurons between them"
+        mend = "Pruning(0.5) takes single weights out; integers of a source are floats in graph.unquantized()"
+        raise UnsupportedError("prune_neurons", got, expected, mend)
     seen = hessians(graph, tokens)
-    operations = {node.name: node.operation for node in graph.nodes}
+    nodes = {node.name: node for node in graph.nodes}
+    left = []
     for layer in layers:
         hessian = seen[layer.after[0]]
-        readers = [operations[name] for name in layer.after]
+        readers = [nodes[name].operation for name in layer.after]
         squares = sum((r.weight.astype(np.float64) ** 2).sum(axis=0) for r in readers if isinstance(r, Linear))
         matters = np.diag(hessian) * squares
         stays = np.zeros(len(hessian), dtype=bool)
         stays[np.argsort(-matters, kind="stable")[: max(1, round(kept * len(hessian)))]] = True
+        left.append(f"{np.count_nonzero(stays)} of {len(stays)}")
         for name in (*layer.before, *layer.between):
-            operations[name] = _selected(operations[name], stays)
+            nodes[name] = _selected(nodes[name], stays)
         for name in layer.after:
-            reader = operations[name]
+            reader = nodes[name].operation
             if isinstance(reader, Linear):
                 mask = np.broadcast_to(stays, reader.weight.shape)
                 weight = refitted(reader.weight, mask, hessian) if refit else reader.weight
-                operations[name] = replace(reader, weight=weight[:, stays].astype(np.float32))
-    nodes = [replace(node, operation=operations[node.name]) for node in graph.nodes]
-    note = f"pruned: {kept} of the hidden neurons of {len(layers)} layers kept"
-    return replace(graph, nodes=nodes, notes=[*graph.notes, note])
+                narrowed = replace(reader, weight=weight[:, stays].astype(np.float32))
+                nodes[name] = replace(nodes[name], operation=narrowed)
+    note = f"pruned: in each of {len(layers)} layers of hidden neurons, {', '.join(dict.fromkeys(left))} were kept"
+    return replace(graph, nodes=list(nodes.values()), notes=[*graph.notes, note])
 
 
-def _selected(operation: Any, stays: npt.NDArray[np.bool_]) -> Any:
-    """An operation with the channels that stay."""
+def _selected(node: Node, stays: npt.NDArray[np.bool_]) -> Node:
+    """A node with the channels that stay, and their codes."""
+    operation, codes = node.operation, node.codes
     if isinstance(operation, Linear):
         bias = None if operation.bias is None else operation.bias[stays]
-        return replace(operation, weight=operation.weight[stays], bias=bias)
-    if isinstance(operation, Scale):
+        operation = replace(operation, weight=operation.weight[stays], bias=bias)
+    elif isinstance(operation, Scale):
         bias = None if operation.bias is None else operation.bias[stays]
-        return replace(operation, weights=tuple(weight[stays] for weight in operation.weights), bias=bias)
-    if isinstance(operation, Products):
-        return replace(operation, weights=tuple(None if w is None else w[stays] for w in operation.weights))
-    return operation
+        operation = replace(operation, weights=tuple(weight[stays] for weight in operation.weights), bias=bias)
+    elif isinstance(operation, Products):
+        operation = replace(operation, weights=tuple(None if w is None else w[stays] for w in operation.weights))
+    if codes is not None and codes.scale.size > 1:
+        codes = replace(codes, scale=codes.scale[stays])
+    return replace(node, operation=operation, codes=codes)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
+from typing import Any
 
 from snngen.errors import UnsupportedError
 
@@ -35,15 +37,22 @@ class Settings:
     def __post_init__(self) -> None:
         limits = {"weight_bits": (2, 8), "activation_bits": (2, 8), "wide_bits": (2, 12), "probability_bits": (2, 12)}
         for name, (low, high) in limits.items():
-            if not low <= getattr(self, name) <= high:
-                raise UnsupportedError(f"Settings.{name}", str(getattr(self, name)), f"{low}..{high}")
+            require_whole(f"Settings.{name}", getattr(self, name), low, high)
         if self.rounding not in ROUNDINGS:
-            raise UnsupportedError("Settings.rounding", repr(self.rounding), " or ".join(ROUNDINGS))
-        wrong = {name: bits for name, bits in self.bits.items() if not 2 <= bits <= 8}
-        if wrong:
-            raise UnsupportedError("Settings.bits", str(wrong), "2..8 for each node")
-        if self.sparse_below is not None and not 0 <= self.sparse_below <= 1.01:
-            raise UnsupportedError("Settings.sparse_below", str(self.sparse_below), "0..1")
+            raise UnsupportedError(
+                "Settings.rounding", repr(self.rounding), " or ".join(ROUNDINGS), "Settings(rounding='compensated')"
+            )
+        if not isinstance(self.bits, Mapping):
+            raise UnsupportedError(
+                "Settings.bits", type(self.bits).__name__, "bits by name of node", "Settings(bits={'logits': 8})"
+            )
+        for name, bits in self.bits.items():
+            require_whole(f"Settings.bits[{name!r}]", bits, 2, 8)
+        below: Any = self.sparse_below
+        if below is not None and (not isinstance(below, Real) or not 0 <= float(below) <= 1.01):
+            raise UnsupportedError(
+                "Settings.sparse_below", repr(below), "a share of 0..1", "1.01 stores every map by its synapses, 0 none"
+            )
 
     def bits_of(self, name: str) -> int:
         """Bits of the weights of a node."""
@@ -58,3 +67,14 @@ class Settings:
     def wide_high(self) -> int:
         """Largest magnitude of a code that passes no weight."""
         return int(2 ** (max(self.wide_bits, self.activation_bits) - 1) - 1)
+
+
+def require_whole(where: str, value: Any, low: int, high: int | None = None) -> None:
+    """Refuse what is no whole number of low..high, or from `low` on where `high` is None.
+
+    raises: UnsupportedError.
+    """
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or value < low or (high is not None and value > high):
+        expected = f"at least {low}" if high is None else f"{low}..{high}"
+        raise UnsupportedError(where, repr(value), expected, "Take a whole number of these, or leave it out")

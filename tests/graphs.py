@@ -6,7 +6,21 @@ import numpy as np
 import numpy.typing as npt
 
 from snngen.converters.graph import Graph
-from snngen.converters.operations import Add, Attention, Embedding, Floats, Gate, Linear, RMSNorm, Rotary
+from snngen.converters.operations import (
+    Add,
+    Attention,
+    Embedding,
+    Floats,
+    Gate,
+    GroupNorm,
+    Linear,
+    Pointwise,
+    Position,
+    Products,
+    RMSNorm,
+    Rotary,
+    Scale,
+)  # fmt: skip
 
 VOCABULARY, CONTEXT = 23, 24
 DIM, HIDDEN, HEADS, GROUPS, WIDTH = 16, 40, 4, 2, 8
@@ -50,6 +64,49 @@ def random_llama(seed: int = 0, layers: int = 2, biased: bool = True) -> Graph:
         stream = graph.add(f"{at}.fed", Add(), stream, out)
     normed = graph.add("norm", norm(), stream)
     graph.add("logits", linear(VOCABULARY, DIM), normed)
+    return graph
+
+
+def float_graph(kind: str) -> Graph:
+    """A small model of random weights: a norm of a kind, a feed-forward and attention of a kind, logits."""
+    dim, hidden, vocabulary, context, heads = 16, 24, 12, 16, 2
+    generator = np.random.default_rng(5)
+
+    def values(*shape: int) -> Floats:
+        return generator.normal(size=shape).astype(np.float32)
+
+    def linear(outputs: int, inputs: int) -> Linear:
+        return Linear(values(outputs, inputs) / np.float32(np.sqrt(inputs)), values(outputs) / 4)
+
+    graph = Graph(vocabulary, context)
+    stream = graph.add("embedding", Embedding(values(vocabulary, dim)), "tokens")
+    if kind != "plain":
+        place = graph.add("position", Position(values(context, dim) / 2), "tokens")
+        stream = graph.add("placed", Add(), stream, place)
+    normed = graph.add("norm", GroupNorm(values(dim), values(dim), 1e-5, 2 if kind == "blocks" else 1), stream)
+    query, key, value = (graph.add(name, linear(dim, dim), normed) for name in ("query", "key", "value"))
+    ones = np.ones(dim, np.float32)
+    if kind == "blocks":  # norms per head
+        query = graph.add("query_code", GroupNorm(values(dim), None, 1e-5, heads, centred=False), query)
+        key = graph.add("key_code", GroupNorm(values(dim), None, 1e-5, heads, centred=False), key)
+        query, key = (
+            graph.add(f"turned_{name}", Rotary(heads, 100.0 ** -np.arange(0, 1, 0.25)), name) for name in (query, key)
+        )
+    else:
+        query, key = (graph.add(f"{name}_code", Scale((ones,)), name) for name in (query, key))
+    mixed = graph.add("attention", Attention(heads, heads, 0.5), query, key, value)
+    out = graph.add("out", linear(dim, dim), mixed)
+    stream = graph.add("attended", Add(), stream, out)
+    normed = graph.add("feed_norm", GroupNorm(values(dim), values(dim), 1e-5), stream)
+    up = graph.add("up", linear(hidden, dim), normed)
+    active = graph.add("active", Pointwise("relu" if kind == "plain" else "gelu_tanh"), up)
+    if kind == "products":
+        other = graph.add("other", linear(hidden, dim), normed)
+        active = graph.add("product", Products((values(hidden), None)), active, other, other, up)
+    down = graph.add("down", linear(dim, hidden), active)
+    stream = graph.add("fed", Add(), stream, down)
+    last = graph.add("last", GroupNorm(values(dim), None, 1e-5), stream)
+    graph.add("logits", Linear(values(vocabulary, dim)), last)
     return graph
 
 

@@ -17,12 +17,12 @@ from snngen.converters.builder import (
     Doubles,
     Signal,
     bias,
-    lower,
     lower_codes,
     lower_drive,
+    lower_potentials,
     rescaled,
 )
-from snngen.converters.coding import folded, role, sums, tabled
+from snngen.converters.coding import role, tabled
 from snngen.converters.graph import BEFORE, Node
 from snngen.converters.lowering.linear import common_unit, fractions
 from snngen.converters.operations import Convolution, Integers
@@ -37,17 +37,6 @@ SPREAD = 1e-4  # relative: units of a map that differ by less are taken for one;
 
 # An input, its first channel and their number, and its share of the kernel, in blocks.
 Part = tuple[Signal, int, int, Doubles]
-
-
-@lower.register
-def _(operation: Convolution, node: Node, builder: Builder) -> None:
-    readers = builder.graph.consumers(node.name)
-    if readers and (sums(builder.graph, node) or folded(builder.graph, node)):
-        builder.deferred[node.name] = node
-    elif not readers and node.codes is None:
-        _potentials(operation, node, builder)
-    else:
-        lower_codes(operation, node, node, builder)
 
 
 def blocks(operation: Convolution, weight: npt.NDArray[Any]) -> Doubles:
@@ -137,7 +126,8 @@ def _peaks(parts: list[Part]) -> Doubles:
     return np.asarray(np.maximum.reduce(peaks))
 
 
-def _potentials(operation: Convolution, node: Node, builder: Builder) -> None:
+@lower_potentials.register
+def _(operation: Convolution, node: Node, builder: Builder) -> None:
     """A result that nothing rounds."""
     parts = split(builder, node, operation)
     peaks = _peaks(parts)
@@ -159,7 +149,7 @@ def _unit(node: Node, signal: Signal) -> float:
     """The one worth of a unit of each input that kernels read which came quantized."""
     if not signal.uniform:
         expected = "one, for weights that came quantized"
-        raise UnsupportedError(f"node {node.name}", "inputs of different scales", expected)
+        raise UnsupportedError(f"node {node.name}", "inputs of different scales", expected, "graph.unquantized()")
     return float(signal.scale[0])
 
 

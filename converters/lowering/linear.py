@@ -7,8 +7,17 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from snngen.converters.builder import BIAS_LIMIT, Builder, Doubles, Signal, bias, lower, lower_codes, lower_drive
-from snngen.converters.coding import folded, role, sums, tabled
+from snngen.converters.builder import (
+    BIAS_LIMIT,
+    Builder,
+    Doubles,
+    Signal,
+    bias,
+    lower_codes,
+    lower_drive,
+    lower_potentials,
+)
+from snngen.converters.coding import role, tabled
 from snngen.converters.graph import Node
 from snngen.converters.lowering.weights import Matrix, columns, few_bits, split, stored
 from snngen.converters.operations import Embedding, Integers, Linear
@@ -22,24 +31,14 @@ MOST_UNITS = 2**12
 ROUNDING = 2.0**-22  # relative, of a ratio of three float32 numbers
 
 
-@lower.register
-def _(operation: Linear, node: Node, builder: Builder) -> None:
-    readers = builder.graph.consumers(node.name)
-    if readers and (sums(builder.graph, node) or folded(builder.graph, node)):
-        builder.deferred[node.name] = node
-    elif not readers and node.codes is None:
-        _potentials(operation, node, builder)
-    else:
-        lower_codes(operation, node, node, builder)
-
-
 @lower_drive.register
 def _(operation: Linear, node: Node, target: Node, builder: Builder) -> Doubles:
     project_onto_grid(builder, node, target.name, builder.grid)
     return np.zeros(len(operation.weight)) if operation.bias is None else operation.bias / builder.grid
 
 
-def _potentials(operation: Linear, node: Node, builder: Builder) -> None:
+@lower_potentials.register
+def _(operation: Linear, node: Node, builder: Builder) -> None:
     """The logits, or a result that nothing rounds."""
     parts = split(builder, node, operation.weight)
     peaks = np.abs(np.concatenate([weight for _, weight in parts], axis=1)).max(axis=1)
@@ -122,7 +121,8 @@ def _unit(node: Node, signal: Signal) -> float:
     worth = np.abs(operation.weight.astype(np.float64)).sum(axis=0) * signal.scale / np.maximum(plain, 1e-30)
     worth = worth[plain > 0]
     if worth.size == 0 or np.ptp(worth) > 1e-5 * worth[0]:
-        raise UnsupportedError(f"node {node.name}", "inputs of different scales", "one, for weights kept as they came")
+        expected = "one, for weights kept as they came"
+        raise UnsupportedError(f"node {node.name}", "inputs of different scales", expected, "graph.unquantized()")
     return float(np.median(worth))
 
 

@@ -27,6 +27,7 @@ from snngen.converters.convert import (
 )
 from snngen.converters.graph import Graph
 from snngen.converters.operations import Linear, Pointwise
+from snngen.converters.pruning import Pruning
 from snngen.converters.settings import Settings
 from snngen.errors import FormatError, PromptError, SnngenError, UnsupportedError
 from snngen.network import Network
@@ -344,3 +345,56 @@ def test_a_graph_without_a_limit_takes_a_context() -> None:
     assert convert_graph(graph, context=7).graph.context == 7
     with pytest.raises(UnsupportedError, match="at least 1"):
         convert_graph(decoder(), context=0)
+
+
+# --- options that are wrong, or in each other's way -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "where"),
+    [
+        ({"settings": {"weight_bits": 4}}, "settings"),
+        ({"pruning": 0.5}, "pruning"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 1.5}, "seed"),
+        ({"seed": None}, "seed"),
+        ({"context": 2.5}, "context"),
+        ({"context": "8"}, "context"),
+        ({"calibrate": [[1, 2], [3, 4]]}, "calibrate"),
+        ({"calibrate": 5}, "calibrate"),
+        ({"weight_budget": 0}, "weight_budget"),
+        ({"weight_budget": "2000"}, "weight_budget"),
+        ({"weight_budget": 2000.5}, "weight_budget"),
+        ({"weight_budget": 2000, "settings": Settings(weight_bits=4)}, "weight_budget"),
+        ({"weight_budget": 2000, "settings": Settings(bits={"logits": 8})}, "weight_budget"),
+        ({"weight_budget": 1200, "settings": Settings(sparse_below=1.01)}, "weight_budget"),
+        ({"pruning": Pruning(0.5), "calibrate": np.zeros((1, 2))}, "calibration"),
+        ({"pruning": Pruning(0.5, neurons=True), "calibrate": np.full((1, 2), VOCABULARY)}, "calibration"),
+        ({"weight_budget": 2000, "calibrate": np.arange(4)}, "calibration"),
+    ],
+)
+def test_options_that_do_not_hold_are_refused(options: dict[str, Any], where: str) -> None:
+    with pytest.raises(SnngenError) as caught:
+        convert_graph(random_llama(0, layers=1), **options)
+    assert caught.value.where == where
+    assert caught.value.mend
+
+
+def test_a_graph_is_left_as_it_was() -> None:
+    graph = random_llama(0, layers=1)
+    assert convert_graph(graph, context=5).network.context == 5
+    assert graph.context == CONTEXT
+
+
+def test_a_seed_of_nothing_is_said() -> None:
+    (note,) = convert_graph(random_llama(0, layers=1), random_tokens(2), seed=4).network.provenance["notes"]
+    assert note == "seed: nothing was sampled by 4, the calibration was given"
+    assert convert_graph(random_llama(0, layers=1), seed=4).network.provenance["notes"] == []
+
+
+def test_a_context_that_nothing_counts_is_said() -> None:
+    conversion = convert_graph(decoder(), context=7)
+    assert conversion.network.context is None
+    (note,) = conversion.network.provenance["notes"]
+    assert note == "context: nothing in this network counts tokens, so 7 held the calibration alone"
+    assert report.describe(conversion)["notes"] == [note]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -10,9 +11,12 @@ from graphs import random_llama, random_tokens
 
 import snngen
 from snngen.converters.compensation import divergence, log_softmax
+from snngen.converters.convert import convert_graph
 from snngen.converters.graph import Graph
+from snngen.converters.operations import Integers, Linear
 from snngen.converters.precision import Sensitivity, bytes_of, choose_bits, sensitivities
 from snngen.converters.quantize import Settings, quantize
+from snngen.converters.rounding import nearest
 from snngen.errors import UnsupportedError
 from snngen.network import Network
 from snngen.synapses.dense import Dense
@@ -101,3 +105,18 @@ def _divergence(graph: Graph, bits: dict[str, int], expected: np.ndarray, tokens
     for name, count in bits.items():
         graph = _with(graph, graph.node(name), count)
     return divergence(expected, graph.run(tokens))
+
+
+def test_integers_of_the_source_are_in_the_budget() -> None:
+    """They keep their bits and take their share of the bytes, so that the whole fits."""
+    graph, tokens = random_llama(3, layers=1), random_tokens(2)
+    rounded = nearest(graph.node("logits").operation.weight.astype(np.float64), 8)  # type: ignore[attr-defined]
+    taken = Linear(rounded.weight.astype(np.float32), integers=Integers(rounded.matrix, rounded.unit))
+    graph.nodes[-1] = replace(graph.nodes[-1], operation=taken)
+    least = sum(bytes_of(node, 8 if node.name == "logits" else 2) for node in graph.nodes)
+    network = convert_graph(graph, tokens, weight_budget=least + 300).network
+    assert network.provenance["quantizer"]["bits"]["logits"] == 8
+    assert least < weight_bytes(network) <= least + 300
+    assert snngen.certify(network, tokens[0].tolist()).clean
+    with pytest.raises(UnsupportedError, match=f"at least {least}"):
+        convert_graph(graph, tokens, weight_budget=least - 1)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from graphs import HIDDEN, random_llama, random_tokens
+from graphs import HIDDEN, float_graph, random_llama, random_tokens
 
 import snngen
 from snngen.converters.compensation import divergence, log_softmax
+from snngen.converters.convert import convert_graph
+from snngen.converters.dequantize import dequantize
 from snngen.converters.graph import Graph
 from snngen.converters.operations import Convolution, Linear
 from snngen.converters.pruning import (
+    Pruning,
     hessians,
     hidden_layers,
     linear_maps,
@@ -159,3 +162,43 @@ def test_what_pruning_does_not_reach_is_said() -> None:
     pruned = prune_weights(graph, 0.5)
     assert np.count_nonzero(weights(pruned)["map"]) == 3 * 8
     assert pruned.notes[-1] == "not pruned (convolutions, integers of the source): convolution"
+
+
+@pytest.mark.parametrize("kind", ["plain", "products"])
+def test_codes_are_narrowed_with_their_neurons(kind: str) -> None:
+    """A network, back to floats, pruned: what stays keeps the codes it had."""
+    graph, tokens = float_graph(kind), np.random.default_rng(6).integers(12, size=(4, 16))
+    coded = dequantize(quantize(graph, tokens))
+    conversion = convert_graph(coded, tokens, pruning=Pruning(0.5, neurons=True))
+    (layer,) = hidden_layers(coded)
+    for name in (*layer.before, *layer.between):
+        before, after = coded.node(name).codes, conversion.graph.node(name).codes
+        if before is None:
+            assert after is None
+            continue
+        assert after is not None
+        assert (after.low, after.high) == (before.low, before.high)
+        assert before.scale.size in (1, 24)
+        assert after.scale.size == (1 if before.scale.size == 1 else 12)
+        assert set(after.scale) <= set(before.scale)
+    assert conversion.network[layer.between[0]].size == 12
+    assert conversion.network.provenance["notes"][-1].endswith("of 1 layers of hidden neurons, 12 of 24 were kept")
+    assert snngen.certify(conversion.network, tokens[0].tolist()).clean
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [1.5, -0.1, float("nan"), "0.5", None, [2, 4], (), (2, 4, 8), (1.5, 4), (4, 2), (2, 0), (-1, -2)],
+)
+def test_shares_that_are_none_are_refused(kept: object) -> None:
+    for refused in (lambda: Pruning(kept), lambda: prune_weights(random_llama(0), kept)):  # type: ignore[arg-type]
+        with pytest.raises(UnsupportedError, match=r"a share of 0\.\.1, or \(n, m\)") as caught:
+            refused()
+        assert caught.value.mend
+    with pytest.raises(UnsupportedError, match="of the neurons; expected a share"):
+        Pruning((2, 4), neurons=True)
+
+
+def test_names_that_are_no_maps_are_refused() -> None:
+    with pytest.raises(UnsupportedError, match=r"got layer0\.norm, nowhere, which are none"):
+        prune_weights(random_llama(0), 0.5, names=["layer0.norm", "nowhere", "layer0.up"])
