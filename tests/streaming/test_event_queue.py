@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from patience import PATIENCE
 
 from snngen.errors import CapacityError, UnsupportedError
 from snngen.events import EVENT, EventArray
@@ -121,7 +122,7 @@ def test_block_waits_for_room_and_closing_wakes_it() -> None:
         got += batch.events["t"].tolist()
     assert got == list(range(len(got)))
     queue.abandon()
-    writer.join(5)
+    writer.join(PATIENCE)
     assert not writer.is_alive()
     tally = queue.tally
     assert tally.sent == 7
@@ -180,9 +181,9 @@ def test_every_event_is_accounted_for_at_every_moment_under_stress(policy: str, 
         seen[0] += len(times) - half
         if draw.random() < 0.1:
             time.sleep(draw.random() * 0.001)
-    threads[0].join(20)
+    threads[0].join(PATIENCE)
     done.set()
-    threads[1].join(20)
+    threads[1].join(PATIENCE)
     tally = queue.tally
     assert unbalanced[0] == 0
     assert (tally.sent, tally.processed, tally.waiting) == (sent[0], seen[0], 0)
