@@ -133,11 +133,19 @@ def plot_codes(ledger: Ledger) -> Figure:
 
 
 def plot_anytime(curves: Sequence[Anytime]) -> Figure:
-    """Share of tokens and codes already right, and perplexity, against the tick at which the answer is read."""
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    """Share of tokens and codes already right, and perplexity, against the tick at which the answer is read.
+
+    The style of a line tells the spike code, its shade and width the schedule.
+    """
+    figure = Figure(figsize=(13, 4.6), layout="constrained")
     tokens, codes, perplexity = figure.subplots(1, 3)
-    for curve, (style, colour) in zip(curves, STYLES * (1 + len(curves) // len(STYLES)), strict=False):
-        look = {"linestyle": style, "color": colour, "label": f"{curve.code}, {curve.schedule}"}
+    names = list(dict.fromkeys(curve.code for curve in curves))
+    schedules = list(dict.fromkeys(curve.schedule for curve in curves))
+    for curve in curves:
+        style, _ = STYLES[names.index(curve.code) % len(STYLES)]
+        width, colour = ((1.5, DARK), (3.0, LIGHT))[schedules.index(curve.schedule)]
+        look = {"linestyle": style, "linewidth": width, "color": colour, "label": f"{curve.code}, {curve.schedule}"}
+        look["zorder"] = 3 - schedules.index(curve.schedule)
         tokens.plot(curve.ticks, 100 * curve.tokens_right, **look)
         codes.plot(curve.ticks, 100 * curve.codes_right, **look)
         perplexity.plot(curve.ticks, np.exp(curve.nats), **look)
@@ -147,5 +155,5 @@ def plot_anytime(curves: Sequence[Anytime]) -> Figure:
     for axes in (tokens, codes, perplexity):
         axes.set(xscale="log", xlabel="tick at which the answer is read")
         axes.grid(alpha=0.3)
-    tokens.legend(fontsize=8)
+    figure.legend(handles=tokens.get_lines(), loc="outside lower center", ncols=min(len(curves), 4), handlelength=4)
     return figure

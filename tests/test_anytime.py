@@ -9,7 +9,7 @@ import pytest
 from networks import random_transformer
 
 from snngen import codes, reference
-from snngen.anytime import anytime
+from snngen.anytime import Anytime, anytime
 from snngen.errors import PromptError
 
 TOKENS = [1, 5, 2, 8, 3]
@@ -62,3 +62,22 @@ def test_pictures_are_drawn(tmp_path: Path) -> None:
         save(figure, tmp_path / f"{number}.png")
         assert (tmp_path / f"{number}.png").read_bytes().startswith(b"\x89PNG")
         assert all(axes.get_title() for axes in figure.axes[:4])
+
+
+def test_every_code_and_schedule_has_a_line_of_its_own() -> None:
+    from snngen.plots import plot_anytime
+
+    line = np.ones(3)
+    names = ("graded", "bitwise", "unary", "ttfs")
+    curves = [
+        Anytime(code, schedule, np.array([1, 2, 4]), line, line, line, line, line)
+        for schedule in ("eager", "layered")
+        for code in names
+    ]
+    figure = plot_anytime(curves)
+    for axes in figure.axes:
+        lines = axes.get_lines()
+        assert len({(str(one.get_linestyle()), one.get_color()) for one in lines}) == len(curves)
+        assert [one.get_linestyle() for one in lines[:4]] == [one.get_linestyle() for one in lines[4:]]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [f"{c.code}, {c.schedule}" for c in curves]
