@@ -145,14 +145,15 @@ def _adder(bits: int) -> Callable[..., None]:
 
 
 def _call(builder: ir.IRBuilder, bits: int, given: list[ir.Value]) -> None:
-    """Call the function for one token or several, and for short rows or long ones."""
+    """Call the function for several tokens, or for one and short rows, or for one and long rows."""
     length, tokens = given[5], given[7]
-    with builder.if_else(builder.icmp_signed("==", tokens, I64(1))) as branches:
-        for branch, alone in zip(branches, (True, False), strict=True):
-            with branch, builder.if_else(builder.icmp_signed(">=", length, I64(LONG))) as lengths:
-                for kind, long in zip(lengths, (True, False), strict=True):
-                    with kind:
-                        builder.call(_function(builder.module, bits, alone, long), given)
+    with builder.if_else(builder.icmp_signed(">", tokens, I64(1))) as (several, one):
+        with several:
+            builder.call(_function(builder.module, bits, alone=False, long=False), given)
+        with one, builder.if_else(builder.icmp_signed(">=", length, I64(LONG))) as lengths:
+            for branch, long in zip(lengths, (True, False), strict=True):
+                with branch:
+                    builder.call(_function(builder.module, bits, alone=True, long=long), given)
 
 
 def _function(module: ir.Module, bits: int, alone: bool, long: bool) -> ir.Function:

@@ -13,7 +13,11 @@ from snngen import reference
 from snngen.engines import settled
 from snngen.engines.settled import SettledEngine
 from snngen.errors import CapacityError, PromptError, UnsupportedError
-from snngen.network import Network
+from snngen.network import Network, Population, Projection
+from snngen.neurons.accumulator import Accumulator
+from snngen.neurons.source import Source
+from snngen.synapses.dense import Dense
+from snngen.synapses.packed import Packed
 
 
 def assert_equal(network: Network, tokens: list[int]) -> None:
@@ -121,6 +125,29 @@ def test_threads_change_nothing(threads: int, monkeypatch: pytest.MonkeyPatch) -
         for population in network.populations:
             assert engines[0].codes(population.name).tolist() == engines[1].codes(population.name).tolist()
         assert all(np.array_equal(a, b) for a, b in zip(*(engine.counted() for engine in engines), strict=True))
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2])
+@pytest.mark.parametrize("width", [100, 2048, 4096, 4200])
+def test_threads_share_rows_of_any_length(width: int, bits: int) -> None:
+    """Events of rows that are read whole, columns of longer ones; codes that are few, none, or larger than a byte."""
+    rng, half, sources, targets = np.random.default_rng(width), 2 ** (bits - 1), 1400, width * 8 // bits
+    matrix, gain = rng.integers(-half, half, (sources, targets)), rng.integers(1, 9, targets)
+    synapse = Dense(np.maximum(matrix, -127).astype(np.int8), gain) if bits == 8 else Packed.of(matrix, gain, bits)
+    network = Network(
+        (
+            Population("input", Source(sources, -300, 300)),
+            Population("output", Accumulator(rng.integers(-9, 9, targets).astype(np.int32))),
+        ),
+        (Projection("input", "output", synapse),),
+    )
+    engine = SettledEngine(network, threads=3)
+    assert engine.tables.program[:, settled.kernel.SHARED].sum() == 1
+    for largest, share in ((127, 0.98), (127, 0.4), (1, 0.002), (127, 0.0), (300, 0.5)):
+        codes = rng.integers(-largest, largest + 1, sources) * (rng.random(sources) < share)
+        expected = reference.run(network, {"input": codes[None]})["output"][0]
+        engine.step(codes={"input": codes})
+        assert np.array_equal(engine.output, expected)
 
 
 def test_no_threads_are_refused() -> None:

@@ -57,6 +57,14 @@ def test_sums_are_those_of_the_plain_loops(seed: int, sources: int, width: int, 
     check(seed, sources, width, bits, tokens)
 
 
+@pytest.mark.parametrize("bits", [8, 4, 2])
+@pytest.mark.parametrize("tokens", [1, 3])
+@pytest.mark.parametrize("width", [rows.LONG - 65, rows.LONG, rows.LONG + 1, rows.WHOLE + 65])
+def test_sums_of_long_rows(width: int, tokens: int, bits: int) -> None:
+    check(width, 30, width, bits, tokens)
+    check(3 * width, 9, width, bits, tokens)
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), largest=st.sampled_from([1, 127, 128, 255, 256, 5000, 10**6]))
 def test_payloads_of_any_size(seed: int, largest: int) -> None:
@@ -74,8 +82,8 @@ def test_payloads_of_any_size(seed: int, largest: int) -> None:
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_other_processors_add_the_same(processor: str, tmp_path: Path) -> None:
     """Their code runs here too: only instructions that this processor also has."""
-    program = "import test_rows\nfor case in range(60): test_rows.check(case, 1 + case % 37, 1 + case * 7 % 190, "
-    program += "(8, 4, 2)[case % 3], 1 + case % 4)\nprint(test_rows.rows.WIDTH)"
+    program = "import test_rows\nfor case in range(60): test_rows.check(case, 1 + case % 37, "
+    program += "1 + case * 7 % 190 + case // 50 * 2000, (8, 4, 2)[case % 3], 1 + case % 4)\nprint(test_rows.rows.WIDTH)"
     environment = {**os.environ, **PROCESSORS[processor], "NUMBA_CACHE_DIR": str(tmp_path)}
     environment["PYTHONPATH"] = str(Path(__file__).parent)
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
