@@ -78,7 +78,6 @@ def generate(  # longer than 60 lines by its options, which typer reads here
     """Generate text, or pictures with --out, and say what it cost."""
     from snngen.generation import generate as run
     from snngen.hardware import chips
-    from snngen.hardware.price import price
 
     priced = [chips.by_name(name) for name in chip.split(",") if name]
     require_all_writable(json_path, trace, out, save)
@@ -111,6 +110,8 @@ def generate(  # longer than 60 lines by its options, which typer reads here
     if save is not None and recorder is not None:
         typed = shlex.join(["snngen", *sys.argv[1:]])
         recorder.save(save, checked, code=code, model="" if model is None else model, command=typed)
+    from snngen.hardware.price import price  # after the text: it need not wait for this
+
     sent = None if runner.spikes else code
     breakdowns = [price(generation.ledger, one, sent) for one in priced]
     if json_path is not None:
