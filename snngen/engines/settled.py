@@ -19,6 +19,7 @@ NO_TOKENS = np.zeros(0, dtype=np.int64)
 BY_CODES = (deliver.ONE_TO_ONE, deliver.ROTARY)  # synapses that take all codes at once
 BLOCK_TOKENS = 16  # of a prompt that run together, at most
 BLOCK_BYTES = 2**25  # that their codes and drives may take
+BLOCK_LEAST = 3  # tokens that run together even where they take more
 SHARED_BYTES = 2**17  # of weights from which on threads share a delivery
 
 
@@ -122,7 +123,7 @@ class SettledEngine:
         if any(len(stretches) > 1 for stretches in touched.values()):
             return 1
         room = BLOCK_BYTES // (4 * (5 * self._slot[0] + self._slot[1]) or 1)
-        return max(1, min(BLOCK_TOKENS, room))
+        return min(BLOCK_TOKENS, max(BLOCK_LEAST, room))
 
     @property
     def spikes(self) -> None:

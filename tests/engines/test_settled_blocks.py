@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import dense
+from networks import dense, random_transformer
 
 from snngen import reference
+from snngen.engines import settled
 from snngen.engines.settled import SettledEngine
 from snngen.network import Network, Population, Projection
 from snngen.neurons import Neuron
@@ -131,3 +132,16 @@ def test_unary_events_of_large_codes_are_counted() -> None:
     engine = SettledEngine(network)
     engine.step(codes={"x": np.full(size, high - 1)})
     assert engine.counted()[0][:, 2].tolist() == [size * (high - 1)] * 2
+
+
+def test_a_block_has_a_few_tokens_however_large_the_network_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that are read once for three tokens are worth the memory."""
+    monkeypatch.setattr(settled, "BLOCK_BYTES", 1)
+    network, tokens = random_transformer(2), [1, 5, 7, 3, 2, 9, 0, 11]
+    engine = SettledEngine(network)
+    assert engine.block == 3
+    assert len(list(engine.prefill(tokens[:-1]))) == len(tokens) - 1
+    engine.step(tokens[-1])
+    expected = reference.run(network, tokens)
+    for population in network.populations:
+        assert engine.codes(population.name).tolist() == expected[population.name][-1].tolist(), population.name
