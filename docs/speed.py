@@ -264,7 +264,7 @@ def latency(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield ""
     times = ("p50, ms", "p95, ms", "p99, ms", "longest, ms")
     factors = ("real time, s/s", "if it never waited")
-    yield from headed(("events/s", "busy programs beside it", "dropped", *times, *factors))
+    yield from headed(("events/s", "busy programs started beside it", "dropped", *times, *factors))
     for one in rows:
         dropped = f"{one['dropped'] / one['sent']:.1%}" if one["dropped"] else "none"
         figures = [*(f"{one[key]:.1f}" for key in times), *(f"{one[key]:.2f}" for key in factors)]
