@@ -2,7 +2,8 @@
 
 Every code is a QuantizeLinear and a DequantizeLinear at the scale of its population, every weight its int8 matrix with
 a DequantizeLinear; in between stand the float operators (opset 23: RMSNormalization, RotaryEmbedding, Swish as
-x * Sigmoid(x)). Attention is a function of the file, so that its probabilities are codes too.
+x * Sigmoid(x)), which onnxruntime 1.23, the last one for Python 3.10, does not run. Attention is a function of the
+file, so that its probabilities are codes too.
 To carry a further model, register how it is written: a neuron with `emit`, a synapse with `deliver`.
 """
 
