@@ -55,9 +55,9 @@ bench: $(VENV)/.tested $(LAVA) $(RIVALS)/.installed $(CACHE)/.fresh
 	$(BIN)/python benchmarks/gate.py --instructions --json $(RESULTS)/instructions.json
 	$(BIN)/python benchmarks/ticks.py
 	$(BIN)/python benchmarks/synapses.py
-	$(BIN)/python benchmarks/stream.py
-	$(BIN)/python benchmarks/latency.py
-	$(BIN)/python docs/speed.py --write
+	$(BIN)/python benchmarks/stream.py --json $(RESULTS)/stream.json
+	$(BIN)/python benchmarks/latency.py --beside 0 4 --json $(RESULTS)/latency.json
+	$(BIN)/python docs/remake.py docs/speed.md docs/sensors.md docs/comparison.md
 
 # The tests build the site too, without running its pages, and run each page.
 docs: $(VENV)/.tested $(CACHE)/.fresh

@@ -19,6 +19,7 @@ from snngen.errors import CapacityError, UnsupportedError
 from snngen.hardware.chip import NEURON_UPDATES, STATIC_POWER, SYNAPSE_TIME, SYNAPSES, TICK, UPDATE_TIME, Chip
 from snngen.hardware.chips import by_name as chip_by_name
 from snngen.hardware.limits import IN_AXONS, MEMORY, NEURONS, Limits, by_name
+from snngen.hardware.price import COMPUTE_TIME
 from snngen.hardware.quantity import PER_OPERATION, Quantity
 
 TABLE_BYTES = 8  # cosine and sine of one angle, 4 bytes each
@@ -229,6 +230,8 @@ def plan(
     terms, static, time = _figures(profile, sections, chips(sections, limits), shape.source, seconds)
     unpriced = {cause: why for cause, why in profile.missing.items() if cause not in terms}
     unpriced |= {"routing": "a plan has no places", "host link": "depends on the board"}
+    if seconds is None and not {SYNAPSE_TIME, UPDATE_TIME} & set(profile.quantities):
+        unpriced[COMPUTE_TIME] = "the chip's rates are not published: only ticks are counted, in static energy too"
     if not ends:
         unpriced["embedding and un-embedding"] = "left to the host"
     return Plan(

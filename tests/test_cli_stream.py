@@ -174,8 +174,8 @@ def test_a_file_runs_through_and_gives_what_the_library_gives(model: Path, recor
     assert "latency p50, p95, p99" in done.err
     rests = {name: energy["rests_on"] for name, energy in done.summary["energy_per_output"].items()}
     assert rests["loihi1"] == (
-        "static power of 1 chip for as long as the stream took; not placed on cores, chips are counted by synaptic memory "
-        "alone"
+        "static power of 1 chip for as long as the stream took; not placed on cores, chips are counted by synaptic "
+        "memory alone"
     )
     assert rests["spinnaker2"].startswith("static power not counted: not published apart")
     assert all(f"{name}: {said}" in done.err for name, said in rests.items())

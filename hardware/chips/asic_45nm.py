@@ -55,5 +55,7 @@ CHIP = Chip(
         "Operations and memory accesses of 45 nm; nothing was built or measured as a whole.",
         "The range of a synaptic operation is that of where weights and accumulators lie; memories, and not adders, "
         "decide it.",
+        "A synaptic operation is charged a whole byte; packed weights of 4 or 2 bits favour the network without "
+        "spikes, which is charged the bytes that are stored.",
     ),
 )

@@ -121,3 +121,9 @@ def test_refusals():
             plan(shape, chip)
     with pytest.raises(UnsupportedError, match="heads divide dim"):
         Shape(10, 10, 1, 3, 1, 10, 10, tied=False)
+
+
+def test_a_plan_says_that_only_ticks_are_counted() -> None:
+    """On a chip without published rates, unless the time is given."""
+    assert "only ticks" in plan("llama2-7b", "loihi2").unpriced["compute time within a tick"]
+    assert "compute time within a tick" not in plan("llama2-7b", "loihi2", seconds=1.0).unpriced
