@@ -7,7 +7,7 @@ with a loop that only reads the same memory, in the same process (`snngen.roofli
 
 - DRAM: 512 MB of weights; the target is 80 % of the bandwidth. L3: 16 MB; 60 %. L2, L1: for comparison.
 - threads: 64 MB of weights, the events of a delivery shared by two of Python's threads; and a layer of 64 MB in the
-  settled engine, whose two threads share its columns; 1.7 x as fast as one thread.
+  settled engine, whose two threads share its events; 1.7 x as fast as one thread.
 
 Payloads are codes of 8 bits or spikes of +-1; weights have 8, 4 or 2 bits; 98 % of the rows spike, as in today's models
 of 8-bit activations, or 40 %. The bandwidth is the fastest reading of the same bytes in the whole run. Every delivery
@@ -63,7 +63,7 @@ def settings(sizes: dict[str, int], shared: int) -> Iterator[tuple[Buffer, dict[
 
 
 def engines(size: int, repeats: int) -> dict[str, Any]:
-    """A layer of so many bytes in the settled engine, whose two threads share its columns, against one thread.
+    """A layer of so many bytes in the settled engine, whose two threads share its events, against one thread.
 
     Each step presents codes anew, checks them and counts; both engines are compared with NumPy first.
     """

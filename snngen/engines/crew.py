@@ -1,4 +1,4 @@
-"""Crew: the other threads of the settled engine, which share the columns of large weight matrices with the first."""
+"""Crew: the other threads of the settled engine, which share deliveries through large matrices with the first."""
 
 from __future__ import annotations
 

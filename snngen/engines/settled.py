@@ -29,8 +29,8 @@ class SettledEngine:
     The network is laid out once as flat arrays (see `snngen/kernels/settled.py`); a token is one compiled call.
 
     network: what to run. Its weights are used where they lie, if they lie in one buffer, and copied otherwise.
-    threads: how many share the columns of large weight matrices, 1 or more; the codes do not depend on it. Each should
-        have a core of its own: they wait for each other without sleeping.
+    threads: how many share deliveries through large weight matrices, 1 or more; the codes do not depend on it. Each
+        should have a core of its own: they wait for each other without sleeping.
     raises: UnsupportedError for neurons whose output depends on the order of arrival, and for no threads.
     """
 
