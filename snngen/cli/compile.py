@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from snngen import machine
 from snngen.cli.terminal import Quiet, app, progress
 from snngen.errors import SnngenError
 
@@ -54,7 +54,7 @@ def _run(report: Callable[[int, int], None]) -> None:
         messages = {name: stack.enter_context(tempfile.TemporaryFile("w+")) for name in PROGRAMS}
         stack.callback(_stop, running)
         while waiting or running:
-            while waiting and len(running) < (os.cpu_count() or 1):
+            while waiting and len(running) < machine.cores():
                 name, program = waiting.popitem()
                 running[name] = subprocess.Popen(
                     [sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=messages[name], text=True
