@@ -242,15 +242,21 @@ def write(row: Ints, t: int, position: int, shape: Ints, memory: Ints, neurons: 
 
 
 @njit(cache=True, **LEAN)
+def rest(looks: int) -> None:
+    """Wait a moment between two looks at a signal; after many, leave the core to others."""
+    if looks < SPINS:
+        pause()
+    else:
+        leave()
+
+
+@njit(cache=True, **LEAN)
 def add_in_turn(own: Ints, signals: Ints, drive: Ints) -> None:
     """drive += own, while no other thread does."""
     looks = 0
     while not exchange(signals, ADDING, np.int64(0), np.int64(1)):
         looks += 1
-        if looks < SPINS:
-            pause()
-        else:
-            leave()
+        rest(looks)
     for i in range(own.size):
         drive[i] += own[i]
     release(signals, ADDING, np.int64(0))
@@ -401,10 +407,7 @@ def share(row: Ints, tokens: int, threads: int, tables: Tables) -> None:
     looks = 0
     while acquire(signals, DONE) < parts:
         looks += 1
-        if looks < SPINS:
-            pause()
-        else:
-            leave()
+        rest(looks)
 
 
 @njit(cache=True, nogil=True, **LEAN)
@@ -414,10 +417,8 @@ def assist(thread: int, threads: int, tables: Tables) -> None:
     while looks < LOOKS:
         if take_part(thread, PARTS * threads, tables):
             looks = 0
-        elif looks < SPINS:
-            pause()
         else:
-            leave()
+            rest(looks)
         looks += 1
 
 
